@@ -1,0 +1,280 @@
+"""The contract that every statement keeps, and broken twins that it must catch."""
+
+import dataclasses
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import sympy
+
+from theory.bound import Assumption, Bound, Step
+from theory.catalogue import CATALOGUE, find
+from theory.gamma_ratio import exact_gamma_ratio, float_gamma_ratio
+from theory.mean import Mean
+from theory.symbols import SYMBOLS, symbols
+from theory.verification import DIMENSIONS, TOLERANCE, check, relative_error, sample
+
+LABELS = [
+    "S1-lipschitz",
+    "S1-sharp",
+    "S1-smooth",
+    "S2-gradient",
+    "S2-textbook",
+    "S3-lipschitz",
+    "S3-textbook",
+    "E1-alignment",
+    "E1-gaussian",
+    "E1-sphere",
+    "E1-rademacher",
+    "E1-coordinate",
+    "E2-forward",
+    "E2-antithetic",
+    "E2-noise-forward",
+    "E2-noise-antithetic",
+    "E2-shared",
+    "E2-budget-forward",
+    "E2-budget-shared",
+    "E2-budget-antithetic",
+    "E3-forward",
+    "E3-antithetic",
+    "E4-forward",
+    "E4-antithetic",
+    "E4-noise",
+    "E4-popoviciu",
+    "E4-diversity",
+    "E4-pairs",
+    "E5-loss",
+    "E5-image",
+    "E5-mixed",
+    "E5-sound",
+    "E5-threshold",
+    "E5-factor",
+    "E7-forward",
+    "E7-antithetic",
+    "P1-diversity",
+    "P1-worst",
+    "P1-variance",
+    "P1-ratio",
+    "P2-mean",
+    "P2-scatter",
+    "C1-rate",
+    "C1-stability",
+    "C1-forward",
+    "C1-antithetic",
+    "C1-floor-forward",
+    "C1-floor-antithetic",
+    "C1-time-forward",
+    "C1-time-antithetic",
+    "C1-diagonal-forward",
+    "C1-diagonal-antithetic",
+    "C1-step-forward",
+    "C1-step-antithetic",
+]
+
+VARIANTS = {"E5-loss", "E5-image", "E5-mixed"}
+
+every_statement = pytest.mark.parametrize("bound", [pytest.param(b, id=b.label) for b in CATALOGUE.values()])
+
+
+def values_at(bound: Bound, dimension: int) -> dict:
+    return {name: value for name, value in sample(dimension).items() if name in bound.parameters}
+
+
+def test_the_catalogue_holds_these_statements_in_the_order_of_the_theory():
+    assert list(CATALOGUE) == LABELS
+    assert {label for label, bound in CATALOGUE.items() if bound.status == "variant"} == VARIANTS
+
+
+@every_statement
+def test_record_is_complete(bound: Bound):
+    assert bound.sense in ("upper", "lower", "equality")
+    assert bound.status in ("proven", "variant")
+    assert all((bound.name, bound.statement, bound.source, bound.assumptions))
+    assert set(bound.parameters) <= set(SYMBOLS)
+    assert bound.latex()
+
+
+@every_statement
+def test_every_step_of_the_derivation_is_asserted_and_says_something(bound: Bound):
+    steps = bound.derivation()
+    assert all(step.left != step.right for step in steps)
+    assert all(step.text for step in steps)
+
+
+@every_statement
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_float64_agrees_with_mpmath(bound: Bound, dimension: int):
+    values = values_at(bound, dimension)
+    assert bound.violated(**values) == ()
+    assert relative_error(bound, values) < TOLERANCE
+
+
+@every_statement
+def test_conditions_speak_only_of_the_values_of_the_statement(bound: Bound):
+    lengths = {SYMBOLS[name].length for name in bound.parameters}
+    for assumption in bound.assumptions:
+        if assumption.condition is not None:
+            spoken = {str(symbol) for symbol in assumption.condition.free_symbols} & SYMBOLS.keys()
+            assert spoken <= {*bound.parameters, *lengths}
+
+
+@every_statement
+def test_missing_unknown_and_inadmissible_values_are_refused_by_name(bound: Bound):
+    values = values_at(bound, 12)
+    for name in bound.parameters:
+        without = {other: value for other, value in values.items() if other != name}
+        with pytest.raises(ValueError, match=rf"{bound.label}: value {name} is missing"):
+            bound(**without)
+        for wrong in (math.nan, math.inf, "3", None, True):
+            given = {**values, name: np.array([1.0, wrong], object) if SYMBOLS[name].length else wrong}
+            with pytest.raises(ValueError, match=rf"{bound.label}: {name} must be"):
+                bound(**given)
+    with pytest.raises(ValueError, match="unknown value colour"):
+        bound(**values, colour=1)
+
+
+@pytest.mark.parametrize(
+    ("label", "wrong", "message"),
+    [
+        ("E7-forward", {"mu": -0.1}, "mu must be > 0, got -0.1"),
+        ("E7-forward", {"d": 2.5}, "d must be a positive integer, got 2.5"),
+        ("E7-forward", {"d": 0}, "d must be a positive integer, got 0"),
+        ("E7-forward", {"grad": -1}, "grad must be >= 0, got -1"),
+        ("E7-forward", {"grad": [1.0, 2.0]}, "grad must be a single number"),
+        ("P1-worst", {"nu_p": 1.0}, "nu_p must be a non-empty 1-D array"),
+        ("P1-worst", {"nu_p": []}, "nu_p must be a non-empty 1-D array"),
+        ("C1-step-forward", {"s_i": [1.0]}, "s_i must have 12 entries, got 1"),
+        ("C1-forward", {"t": -1}, "t must be an integer >= 0, got -1"),
+    ],
+)
+def test_errors_name_the_argument_the_value_and_what_is_allowed(label, wrong, message):
+    bound = find(label)
+    with pytest.raises(ValueError, match=message):
+        bound(**{**values_at(bound, 12), **wrong})
+    with pytest.raises(ValueError, match=message):
+        bound.exact(20, **{**values_at(bound, 12), **wrong})
+
+
+def test_a_formula_without_a_finite_value_says_what_it_needs():
+    with pytest.raises(ValueError, match="K ≥ 2"):
+        find("P2-scatter")(K=1)
+    with pytest.raises(ValueError, match="K ≥ 2"):
+        find("P2-scatter").exact(20, K=1)
+    below_the_floor = {**values_at(find("C1-time-antithetic"), 12), "e": 1e-9}
+    with pytest.raises(ValueError, match="the target lies above the floor"):
+        find("C1-time-antithetic")(**below_the_floor)
+    with pytest.raises(ValueError, match="no finite value"):
+        find("E4-noise")(d=3, mu=1e-200, Delta=1.0)
+
+
+def test_violated_assumptions_are_named():
+    assert find("E3-forward").violated(d=2, mu=0.1, V=0, grad=1, tr=10, tr2=1)[0].startswith("tr(H)²")
+    assert find("E2-budget-antithetic").violated(d=2, mu=0.1, V=1, N=7) == (
+        "N is even: two queries a direction",
+    )
+    unstable = find("C1-floor-forward").violated(d=8, q=1, mu=0.1, V=1, eta=1, h=1)
+    assert len(unstable) == 1
+    steep = find("C1-diagonal-antithetic").violated(q=1, mu=0.1, V=1, eta=0.6, h_i=[0.1, 3.0])
+    assert len(steep) == 1
+    assert "for all i" in steep[0]
+    many = find("C1-diagonal-antithetic").violated(q=1, mu=0.1, V=1, eta=0.5, h_i=np.ones(10))
+    assert len(many) == 1
+    assert "as a whole" in many[0]
+
+
+def test_exact_keeps_the_digits_asked_for():
+    with mpmath.workdps(60):
+        expected = mpmath.sqrt(2) * mpmath.gamma(mpmath.mpf(785) / 2) / mpmath.gamma(mpmath.mpf(784) / 2)
+        assert abs(find("S1-sharp").exact(50, d=784, mu=1, L0=1) / expected - 1) < mpmath.mpf(10) ** -49
+    with pytest.raises(ValueError, match="digits must be a positive integer"):
+        find("S1-sharp").exact(0, d=1, mu=1, L0=1)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 50, 99, 100, 101, 102, 784, 3072, 150528, 10**7])
+def test_gamma_ratio_is_accurate_on_both_sides_of_the_switch(n):
+    with mpmath.workdps(40):
+        assert abs(float_gamma_ratio(n) / exact_gamma_ratio(n) - 1) < 5e-14
+
+
+def test_find_lists_the_nearest_labels():
+    assert find("E3-forward") is CATALOGUE["E3-forward"]
+    with pytest.raises(ValueError, match=r"must be one of .*E3-forward.*, got 'E3-forwad'"):
+        find("E3-forwad")
+    with pytest.raises(ValueError, match=r"must be one of S1-lipschitz, .*C1-step-antithetic, got 'X9'"):
+        find("X9")
+
+
+# Broken twins: each must be caught.
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_a_wrong_formula_is_not_the_end_of_its_derivation(label):
+    bound = find(label)
+    (d,) = symbols("d")
+    with pytest.raises(AssertionError, match="the derivation ends in"):
+        dataclasses.replace(bound, expr=bound.expr * sympy.sqrt(d)).derivation()
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_a_formula_and_conclusion_that_are_wrong_together_are_caught(label):
+    """A wrong power of d written into both the formula and the last step: the algebra must refuse it."""
+    bound = find(label)
+    wrong = bound.expr * sympy.Symbol("d", positive=True, integer=True) / 2
+
+    def steps():
+        *others, last = bound.steps()
+        side = "left" if bound.sense == "lower" else "right"
+        relation = "=" if bound.sense != "lower" else last.relation
+        return (*others, dataclasses.replace(last, **{side: wrong, "relation": relation}))
+
+    with pytest.raises(AssertionError, match="does not hold"):
+        dataclasses.replace(bound, expr=wrong, steps=steps).derivation()
+
+
+def test_false_trivial_and_missing_steps_are_caught():
+    d, mu = symbols("d mu")
+    honest = find("E7-forward")
+
+    def with_step(step: Step) -> Bound:
+        return dataclasses.replace(honest, steps=lambda: (step, *honest.steps()))
+
+    with pytest.raises(AssertionError, match=r"E7-forward: step 1 does not hold: wrong"):
+        with_step(Step("wrong", d * mu, d * mu**2)).derivation()
+    with pytest.raises(AssertionError, match="does not hold"):
+        with_step(Step("wrong way round", (d + 1) ** 2, d**2, "≤")).derivation()
+    with pytest.raises(AssertionError, match="does not hold"):
+        with_step(Step("undecided", d, mu, "≤")).derivation()
+    with pytest.raises(AssertionError, match="says nothing"):
+        with_step(Step("empty", d * mu, mu * d)).derivation()
+    with pytest.raises(AssertionError, match="no steps"):
+        dataclasses.replace(honest, steps=lambda: ()).derivation()
+
+
+def test_check_reports_a_broken_twin_and_an_inaccurate_formula():
+    honest = find("E4-popoviciu")
+    assert check(honest).failure == ""
+    assert "the derivation ends in" in check(dataclasses.replace(honest, expr=2 * honest.expr)).failure
+    (Delta,) = symbols("Delta")
+    cancelling = sympy.Add((Delta + 10**12) ** 2, -((10**12) ** 2), -2 * 10**12 * Delta, evaluate=False)
+    inaccurate = Bound(
+        label="cancels",
+        name="a formula that float64 cannot evaluate",
+        statement="Δ²",
+        sense="equality",
+        status="proven",
+        expr=cancelling,
+        assumptions=(Assumption("none"),),
+        source="this test",
+        steps=lambda: (Step("Δ²", Delta**2, cancelling),),
+    )
+    assert "float64 is off by" in check(inaccurate).failure
+    violated = dataclasses.replace(honest, assumptions=(Assumption("Δ is large", Delta > 1),))
+    assert "violates: Δ is large" in check(violated).failure
+
+
+def test_a_mean_refuses_a_monomial_whose_law_is_not_given():
+    x, y = sympy.symbols("x y")
+    assert Mean((x + 2) ** 2, {x: 0, x**2: 5}).doit() == 9
+    with pytest.raises(ValueError, match="must give the mean of x"):
+        Mean((x + y) ** 2, {x**2: 1, y**2: 1}).doit()

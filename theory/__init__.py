@@ -1,0 +1,1 @@
+"""Statements about randomised purification under query attacks: bounds, moments, derivations."""

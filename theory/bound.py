@@ -1,0 +1,189 @@
+"""A statement as a record: formula, assumptions, source, and a derivation whose every step is asserted."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import mpmath
+import numpy as np
+import sympy
+
+from theory import evaluation
+from theory.symbols import SYMBOLS
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """Something a statement takes for granted.
+
+    text: in words.
+    condition: a sympy relation between the statement's values, or None where no machine can check it. A free
+        array index in it means *for every entry*.
+    """
+
+    text: str
+    condition: Any = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a derivation: `left = right`, or `left ≤ right` where the relation says so.
+
+    Both sides may hold unevaluated integrals, sums, derivatives and means; `holds` carries them out.
+    """
+
+    text: str
+    left: sympy.Basic
+    right: sympy.Basic
+    relation: Literal["=", "≤"] = "="
+
+    def holds(self) -> bool:
+        """Return whether sympy proves the relation for all admissible values of the symbols."""
+        frozen = _array_sums(self.left, self.right)
+        left: Any = sympy.sympify(self.left).xreplace(frozen).doit()
+        right: Any = sympy.sympify(self.right).xreplace(frozen).doit()
+        if self.relation == "=":
+            return _vanishes(right - left)
+        if _nonnegative(right - left):
+            return True
+        both_positive = left.is_nonnegative and right.is_nonnegative
+        return bool(both_positive and _nonnegative(right**2 - left**2))
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.left} {self.relation} {self.right}"
+
+
+def _array_sums(*sides: sympy.Basic) -> dict:
+    """Each sum over an array entry as a quantity of its own: this proves less, never more."""
+    sums = set().union(*(sympy.sympify(side).atoms(sympy.Sum) for side in sides))
+    return {entry: sympy.Dummy() for entry in sums if entry.has(sympy.Indexed)}
+
+
+def _vanishes(gap: sympy.Expr) -> bool:
+    if sympy.expand(gap) == 0 or sympy.expand(sympy.fraction(sympy.together(gap))[0]) == 0:
+        return True
+    return sympy.simplify(sympy.gammasimp(sympy.expand_func(gap))) == 0
+
+
+def _nonnegative(gap: sympy.Expr) -> bool:
+    return any(form(gap).is_nonnegative for form in (sympy.expand, sympy.factor, sympy.simplify))
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A statement of the theory, callable as a function of its values.
+
+    label: its place in the catalogue, e.g. `E3-forward`.
+    name: a short title.
+    statement: the claim in one line, saying what `expr` bounds or equals.
+    sense: whether `expr` bounds the measured quantity from above, from below, or equals it.
+    status: `proven`, or `variant` for a recalled form that is tested and may fail.
+    expr: sympy expression in the symbols of `theory.symbols`.
+    assumptions: what it needs.
+    source: where it comes from.
+    steps: the derivation, built on demand.
+    """
+
+    label: str
+    name: str
+    statement: str
+    sense: Literal["upper", "lower", "equality"]
+    status: Literal["proven", "variant"]
+    expr: sympy.Expr
+    assumptions: tuple[Assumption, ...]
+    source: str
+    steps: Callable[[], Sequence[Step]]
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the values it needs, in the symbol table's spelling and order."""
+        return evaluation.parameters(self.expr)
+
+    @cached_property
+    def _float(self) -> Callable[..., Any]:
+        return evaluation.float_function(self.expr, self.parameters)
+
+    @cached_property
+    def _exact(self) -> Callable[..., Any]:
+        return evaluation.exact_function(self.expr, self.parameters)
+
+    @cached_property
+    def _conditions(self) -> tuple[tuple[str, Callable[..., Any]], ...]:
+        return tuple(
+            (assumption.text, evaluation.float_function(assumption.condition, self.parameters))
+            for assumption in self.assumptions
+            if assumption.condition is not None
+        )
+
+    def __call__(self, **values: Any) -> float:
+        """Return the value of the formula in float64.
+
+        Raises ValueError for a missing, unknown or inadmissible value, and where there is no finite value.
+        """
+        arrays = evaluation.checked_values(self.label, self.parameters, values)
+        with np.errstate(all="ignore"):
+            value = float(self._float(*evaluation.float_arguments(self.label, arrays)))
+        if not np.isfinite(value):
+            raise self._no_value(values)
+        return value
+
+    def exact(self, digits: int, **values: Any) -> Any:
+        """Return the value as an mpmath.mpf of `digits` decimal digits; raises ValueError as a call does."""
+        if isinstance(digits, bool) or not isinstance(digits, int) or digits < 1:
+            raise ValueError(f"{self.label}: digits must be a positive integer, got {digits!r}")
+        arrays = evaluation.checked_values(self.label, self.parameters, values)
+        with mpmath.workdps(digits + 20):
+            try:
+                value = self._exact(*evaluation.exact_arguments(self.label, arrays, values))
+            except ZeroDivisionError:
+                raise self._no_value(values) from None
+        if isinstance(value, mpmath.mpc) or not mpmath.isfinite(value):
+            raise self._no_value(values)
+        with mpmath.workdps(digits):
+            return +mpmath.mpf(value)
+
+    def violated(self, **values: Any) -> tuple[str, ...]:
+        """Return the texts of the machine-checkable assumptions that do not hold at `values`."""
+        arrays = evaluation.checked_values(self.label, self.parameters, values)
+        arguments = evaluation.float_arguments(self.label, arrays)
+        with np.errstate(all="ignore"):
+            return tuple(text for text, holds in self._conditions if not np.all(holds(*arguments)))
+
+    def latex(self) -> str:
+        """Return the formula in LaTeX, in the notation of the symbol table."""
+        return latex(self.expr)
+
+    def derivation(self) -> tuple[Step, ...]:
+        """Return the steps of the derivation, each asserted, ending in the formula.
+
+        Raises AssertionError, naming the step, where one fails or says nothing (left and right alike).
+        """
+        steps = tuple(self.steps())
+        if not steps:
+            raise AssertionError(f"{self.label}: the derivation has no steps")
+        for number, step in enumerate(steps, 1):
+            if step.left == step.right:
+                raise AssertionError(f"{self.label}: step {number} says nothing: {step}")
+            if not step.holds():
+                raise AssertionError(f"{self.label}: step {number} does not hold: {step}")
+        conclusion = steps[-1].left if self.sense == "lower" else steps[-1].right
+        if conclusion != self.expr:
+            raise AssertionError(f"{self.label}: the derivation ends in {conclusion}, not in {self.expr}")
+        return steps
+
+    def _no_value(self, values: Mapping[str, Any]) -> ValueError:
+        given = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        reasons = "; ".join(self.violated(**values)) or "values whose result fits into float64"
+        return ValueError(f"{self.label}: no finite value at {given}; must satisfy: {reasons}")
+
+
+def latex(expression: sympy.Basic) -> str:
+    """Return any expression in LaTeX, in the notation of the symbol table."""
+    notation = {
+        quantity.symbol.label if isinstance(quantity.symbol, sympy.IndexedBase) else quantity.symbol: (
+            quantity.notation
+        )
+        for quantity in SYMBOLS.values()
+    }
+    return sympy.latex(expression, symbol_names=notation)

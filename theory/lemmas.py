@@ -1,0 +1,109 @@
+"""The analytic facts that the derivations cite, each reduced to an algebraic identity that sympy asserts."""
+
+import sympy
+
+from theory.bound import Step
+from theory.direction_moments import gaussian, gaussian_by_generating_function
+from theory.gamma_ratio import gamma_ratio
+from theory.mean import Mean
+from theory.symbols import symbols
+
+(d,) = symbols("d")
+
+
+def gaussian_moment(*powers: int, norm: int = 0) -> Step:
+    """Assert E[u₁^{a₁}⋯‖u‖^{2b}] for Gaussian u through its generating function."""
+    coordinates = "".join(f" u{number}^{power}" for number, power in enumerate(powers, 1))
+    radius = f" ‖u‖^{2 * norm}" if norm else ""
+    return Step(
+        f"Gaussian moment E[{(coordinates + radius).strip()}], from its generating function",
+        gaussian_by_generating_function(powers, norm),
+        sympy.factor(gaussian(powers, norm)),
+    )
+
+
+def mean_norm() -> Step:
+    """Assert E‖u‖ = √2 Γ((d+1)/2)/Γ(d/2) by integrating the χ_d density."""
+    r = sympy.Symbol("r", positive=True)
+    density = r ** (d - 1) * sympy.exp(-(r**2) / 2) / (2 ** (d / 2 - 1) * sympy.gamma(d / 2))
+    left = sympy.Integral(r * density, (r, 0, sympy.oo))
+    return Step(
+        "mean norm of a Gaussian vector: integrate r against the χ density",
+        left,
+        sympy.sqrt(2) * gamma_ratio(d),
+    )
+
+
+def jensen() -> Step:
+    """Assert that E X² exceeds (E X)² by the mean of (X − E X)²: hence (E X)² ≤ E X²."""
+    X = sympy.Symbol("X", real=True)
+    m, s = sympy.symbols("m m_XX", real=True)
+    variance = Mean((X - m) ** 2, {X: m, X**2: s})
+    return Step("Jensen: E X² exceeds (E X)² by the mean of a square", variance, s - m**2)
+
+
+def cauchy_schwarz() -> Step:
+    """Assert E[XY]² = E X² E Y² − E Y² E(X − tY)², t = E[XY]/E Y²: hence E[XY]² ≤ E X² E Y²."""
+    X, Y = sympy.symbols("X Y", real=True)
+    xx, yy = sympy.symbols("m_XX m_YY", positive=True)
+    xy = sympy.Symbol("m_XY", real=True)
+    residual = Mean((X - xy / yy * Y) ** 2, {X**2: xx, Y**2: yy, X * Y: xy})
+    return Step(
+        "Cauchy–Schwarz: E[XY]² is E X²·E Y² less E Y² times the mean of a square",
+        xx * yy - yy * residual,
+        xy**2,
+    )
+
+
+def integration_by_parts() -> Step:
+    """Assert E[u φ(u)] = E φ′(u) for φ = e^{su}, every s, hence for all φ of moderate growth."""
+    s = sympy.Symbol("s", real=True)
+    generating = sympy.exp(s**2 / 2)
+    return Step(
+        "Gaussian integration by parts E[u φ(u)] = E φ′(u), on every exponential φ = exp(su)",
+        sympy.Derivative(generating, s),
+        s * generating,
+    )
+
+
+def poincare() -> Step:
+    """Assert E(He_k′)² = k·k! on the k-th Hermite polynomial, Var He_k = k!: Var φ ≤ E(φ′)² by k ≥ 1."""
+    k = sympy.Symbol("k", positive=True, integer=True)
+    return Step(
+        (
+            "Gaussian Poincaré inequality: He_k′ = k He_{k−1}, so the k-th Hermite part of E(φ′)² "
+            "is k ≥ 1 times its variance"
+        ),
+        k**2 * sympy.factorial(k - 1),
+        k * sympy.factorial(k),
+    )
+
+
+def popoviciu() -> tuple[Step, ...]:
+    """Assert Var F ≤ (b−a)²/4 for a ≤ F ≤ b in two identities with non-negative remainders."""
+    F = sympy.Symbol("F", real=True)
+    a, b, m, s = sympy.symbols("a b m m_FF", real=True)
+    product = Mean((b - F) * (F - a), {F: m, F**2: s})
+    return (
+        Step(
+            "the variance of F in [a, b] is (b−m)(m−a) less the mean of (b−F)(F−a) ≥ 0",
+            (b - m) * (m - a) - product,
+            s - m**2,
+        ),
+        Step(
+            (
+                "Popoviciu: (b−m)(m−a) is (b−a)²/4 less the square of the distance from the mean to "
+                "the midpoint"
+            ),
+            (b - a) ** 2 / 4 - (m - (a + b) / 2) ** 2,
+            (b - m) * (m - a),
+        ),
+    )
+
+
+def variance_of_a_difference() -> Step:
+    """Assert E(X − Y)² = 2 Var X for independent X, Y of one law."""
+    X, Y = sympy.symbols("X Y", real=True)
+    m, s = sympy.symbols("m m_XX", real=True)
+    square = Mean((X - Y) ** 2, {X**2: s, Y**2: s, X * Y: m**2})
+    return Step("two independent draws differ by twice the variance in mean square", square, 2 * (s - m**2))

@@ -1,0 +1,196 @@
+"""S1–S3: how far Gaussian smoothing moves a function and its gradient, and how smooth it makes it."""
+
+import sympy
+
+from theory.bound import Assumption, Bound, Step
+from theory.gamma_ratio import gamma_ratio
+from theory.lemmas import cauchy_schwarz, gaussian_moment, integration_by_parts, jensen, mean_norm
+from theory.mean import Mean
+from theory.symbols import symbols
+
+d, mu, L0, L1 = symbols("d mu L0 L1")
+_R = sympy.Symbol("‖u‖", positive=True)
+_LAW = {_R**2: d, _R**4: d * (d + 2)}
+
+_GAUSSIAN = Assumption("F_μ(x) = E F(x + μu) with u ~ N(0, I_d)")
+_LIPSCHITZ = Assumption("F is L₀-Lipschitz")
+_SMOOTH = Assumption("∇F is L₁-Lipschitz")
+_TEXTBOOK = "Nesterov and Spokoiny, Random gradient-free minimization of convex functions (2017)"
+
+
+def _root_mean_square(scale: sympy.Expr) -> tuple[Step, ...]:
+    return (
+        gaussian_moment(norm=1),
+        jensen(),
+        Step(
+            "the bound with √E‖u‖² for E‖u‖", sympy.sqrt(Mean((scale * _R) ** 2, _LAW)), scale * sympy.sqrt(d)
+        ),
+    )
+
+
+def _sharp() -> tuple[Step, ...]:
+    moment = sympy.Symbol("m", positive=True)
+    cone = Mean(L0 * mu * _R, {_R: moment})
+    mean = mean_norm()
+    return (
+        mean,
+        jensen(),
+        Step(
+            "the cone L₀‖x‖ at 0, where F = 0, moves by exactly L₀μ E‖u‖",
+            cone.doit() / moment * mean.left,
+            S1_SHARP,
+        ),
+    )
+
+
+def _taylor() -> tuple[Step, ...]:
+    s = sympy.Symbol("s", nonnegative=True)
+    remainder = sympy.Integral(L1 * s * mu * _R * mu * _R, (s, 0, 1))
+    return (
+        Step(
+            "Taylor: the gradient changes by at most L₁sμ‖u‖ along the segment",
+            remainder,
+            L1 * mu**2 * _R**2 / 2,
+        ),
+        gaussian_moment(norm=1),
+        Step("mean of the remainder; the linear term has mean 0", Mean(remainder.doit(), _LAW), S1_SMOOTH),
+    )
+
+
+def _textbook_gradient() -> tuple[Step, ...]:
+    s = sympy.Symbol("s", nonnegative=True)
+    product = Mean(_R**2, _LAW) * Mean(_R**4, _LAW)
+    return (
+        integration_by_parts(),
+        Step(
+            "∇F_μ − ∇F = E[(F(x+μu) − F(x) − μ⟨∇F,u⟩)u]/μ: Taylor's remainder times ‖u‖/μ",
+            sympy.Integral(L1 * s * mu * _R * mu * _R, (s, 0, 1)) * _R / mu,
+            mu * L1 * _R**3 / 2,
+        ),
+        gaussian_moment(norm=1),
+        gaussian_moment(norm=2),
+        cauchy_schwarz(),
+        Step("(E‖u‖³)² ≤ E‖u‖² E‖u‖⁴", product, d**2 * (d + 2)),
+        Step("the textbook rounds this up", mu * L1 / 2 * sympy.sqrt(product.doit()), S2_TEXTBOOK, "≤"),
+    )
+
+
+def _gradient_lipschitz() -> tuple[Step, ...]:
+    u, x = sympy.Symbol("u", real=True), sympy.Symbol("x", real=True)
+    density = sympy.exp(-(u**2) / 2) / sympy.sqrt(2 * sympy.pi)
+    shifted = L0 * sympy.exp(-(x**2) / (2 * mu**2)) / (mu * sympy.sqrt(2 * sympy.pi))
+    smoothed = sympy.Integral(2 * shifted.subs(x, u), (u, 0, x))
+    return (
+        integration_by_parts(),
+        Step(
+            "for unit v, w: ∂_v∂_w F_μ = E[⟨∇F(x+μu),w⟩⟨u,v⟩]/μ, at most L₀E|u₁|/μ",
+            L0 / mu * sympy.Integral(sympy.Abs(u) * density, (u, -sympy.oo, sympy.oo)),
+            S3_LIPSCHITZ,
+        ),
+        Step(
+            "attained by L₀|x₁| at 0, whose smoothed slope is L₀(2Φ(x/μ) − 1)",
+            sympy.Subs(sympy.Derivative(smoothed, x), x, 0),
+            S3_LIPSCHITZ,
+        ),
+    )
+
+
+def _textbook_lipschitz() -> tuple[Step, ...]:
+    return (
+        integration_by_parts(),
+        Step(
+            "∇F_μ(x) − ∇F_μ(y) = E[(F(x+μu) − F(y+μu))u]/μ, at most L₀‖x−y‖‖u‖/μ inside, square it",
+            Mean((L0 * _R / mu) ** 2, _LAW),
+            d * L0**2 / mu**2,
+        ),
+        *_root_mean_square(L0 / mu),
+    )
+
+
+S1_LIPSCHITZ = mu * L0 * sympy.sqrt(d)
+S1_SHARP = mu * L0 * (sympy.sqrt(2) * gamma_ratio(d))
+S1_SMOOTH = mu**2 * L1 * d / 2
+S2_GRADIENT = mu * L1 * sympy.sqrt(d)
+S2_TEXTBOOK = mu * L1 * (d + 3) ** sympy.Rational(3, 2) / 2
+S3_LIPSCHITZ = sympy.sqrt(2 / sympy.pi) * L0 / mu
+S3_TEXTBOOK = sympy.sqrt(d) * L0 / mu
+
+BOUNDS = (
+    Bound(
+        label="S1-lipschitz",
+        name="smoothing bias, Lipschitz",
+        statement="|F_μ(x) − F(x)| ≤ μL₀√d",
+        sense="upper",
+        status="proven",
+        expr=S1_LIPSCHITZ,
+        assumptions=(_GAUSSIAN, _LIPSCHITZ),
+        source="THEORY S1",
+        steps=lambda: _root_mean_square(mu * L0),
+    ),
+    Bound(
+        label="S1-sharp",
+        name="smoothing bias, sharp constant",
+        statement="|F_μ(x) − F(x)| ≤ μL₀E‖u‖, attained by the cone L₀‖x‖ at 0",
+        sense="upper",
+        status="proven",
+        expr=S1_SHARP,
+        assumptions=(_GAUSSIAN, _LIPSCHITZ),
+        source="THEORY S1, E‖u‖ kept",
+        steps=_sharp,
+    ),
+    Bound(
+        label="S1-smooth",
+        name="smoothing bias, smooth",
+        statement="|F_μ(x) − F(x)| ≤ μ²L₁d/2",
+        sense="upper",
+        status="proven",
+        expr=S1_SMOOTH,
+        assumptions=(_GAUSSIAN, _SMOOTH),
+        source="THEORY S1",
+        steps=_taylor,
+    ),
+    Bound(
+        label="S2-gradient",
+        name="gradient bias",
+        statement="‖∇F_μ(x) − ∇F(x)‖ ≤ μL₁√d, from E‖∇F(x+μu) − ∇F(x)‖ ≤ μL₁E‖u‖",
+        sense="upper",
+        status="proven",
+        expr=S2_GRADIENT,
+        assumptions=(_GAUSSIAN, _SMOOTH),
+        source="THEORY S2",
+        steps=lambda: _root_mean_square(mu * L1),
+    ),
+    Bound(
+        label="S2-textbook",
+        name="gradient bias, textbook",
+        statement="‖∇F_μ(x) − ∇F(x)‖ ≤ (μ/2)L₁(d+3)^{3/2}, looser than S2-gradient by ~d/2",
+        sense="upper",
+        status="proven",
+        expr=S2_TEXTBOOK,
+        assumptions=(_GAUSSIAN, _SMOOTH),
+        source=f"THEORY S2; {_TEXTBOOK}",
+        steps=_textbook_gradient,
+    ),
+    Bound(
+        label="S3-lipschitz",
+        name="smoothness of the smoothed loss",
+        statement="∇F_μ is Lipschitz with constant √(2/π)L₀/μ, tight for L₀|x₁|",
+        sense="upper",
+        status="proven",
+        expr=S3_LIPSCHITZ,
+        assumptions=(_GAUSSIAN, _LIPSCHITZ),
+        source="THEORY S3",
+        steps=_gradient_lipschitz,
+    ),
+    Bound(
+        label="S3-textbook",
+        name="smoothness of the smoothed loss, textbook",
+        statement="∇F_μ is Lipschitz with constant √d L₀/μ",
+        sense="upper",
+        status="proven",
+        expr=S3_TEXTBOOK,
+        assumptions=(_GAUSSIAN, _LIPSCHITZ),
+        source=f"THEORY S3; {_TEXTBOOK}",
+        steps=_textbook_lipschitz,
+    ),
+)
