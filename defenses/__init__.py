@@ -1,0 +1,1 @@
+"""Defences, the classifiers they protect, the data both are measured on, and how they are trained."""

@@ -1,0 +1,1 @@
+"""Classifiers: pure functions of (params, images), one architecture per file."""

@@ -1,0 +1,23 @@
+"""What a classifier is."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jaxtyping import Array, Float, PyTree
+
+
+class Classifier(NamedTuple):
+    """A classifier: a pure function of parameters and images.
+
+    name: kebab-case, as in the zoo's table.
+    params: pytree of float32 arrays.
+    logits: (params, (n, h, w, c) float32 images in [0, 1] or outside) -> (n, num_classes) float32 scores.
+    image_shape: (h, w, c) that `logits` takes.
+    num_classes: length of a row of scores.
+    """
+
+    name: str
+    params: PyTree
+    logits: Callable[[PyTree, Float[Array, "n h w c"]], Float[Array, "n classes"]]
+    image_shape: tuple[int, int, int]
+    num_classes: int

@@ -1,0 +1,1 @@
+"""Purifiers and families of purifiers, one per file."""

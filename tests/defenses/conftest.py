@@ -1,0 +1,33 @@
+"""Models trained once for all tests of the defences."""
+
+import jax
+import pytest
+
+from defenses import zoo
+from defenses.data import digits
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("results") / "models"
+
+
+@pytest.fixture(scope="session")
+def cnn(cache):
+    return zoo.classifier("cnn", cache=cache)
+
+
+@pytest.fixture(scope="session")
+def purifiers(cnn, cache):
+    return zoo.purifier_family(cache=cache)
+
+
+@pytest.fixture(scope="session")
+def held_out():
+    return digits.load().test
+
+
+@pytest.fixture(scope="session")
+def row_keys():
+    """One key per row, for 64 rows."""
+    return jax.random.split(jax.random.key(7), 64)

@@ -1,0 +1,120 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from defenses.command_line import first_message, main
+
+ROOT = Path(__file__).parents[2]
+
+
+def typed(*arguments):
+    """`python -m defenses ...` as a user types it."""
+    command = [sys.executable, "-m", "defenses", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def one_line(stderr):
+    assert stderr.startswith("error: ")
+    assert stderr.count("\n") == 1
+    assert not set(stderr) & set("│╭╰─")
+    return stderr
+
+
+def test_bare_command_lists():
+    done = typed()
+    assert done.returncode == 0
+    assert "random-purifier" in done.stdout
+    assert done.stderr == ""
+
+
+def test_evaluate_prints_one_json_document(cnn, purifiers, cache):
+    out = str(cache.parent)
+    done = typed(
+        "evaluate", "cnn", "--dataset", "digits", "--defense", "random-purifier", "--out", out, "--json"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    row = json.loads(done.stdout)
+    assert list(row) == ["model", "dataset", "defense", "images", "accuracy", "standard_error"]
+    assert (row["model"], row["dataset"], row["defense"]) == ("cnn", "digits", "random-purifier")
+    assert row["images"] == 599
+    assert row["accuracy"] > 0.96
+    assert 0 < row["standard_error"] < 0.01
+
+
+@pytest.mark.parametrize(
+    "arguments", [["evaluate", "cnn", "--nonsense"], ["frobnicate"], ["evaluate", "vgg"]]
+)
+def test_bad_input_as_typed(arguments):
+    done = typed(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert arguments[-1] in one_line(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["evaluate"], "MODEL"),
+        (["evaluate", "cnn", "--seed", "-1"], "seed must lie in 0..4294967295, got -1"),
+        (["evaluate", "cnn", "--seed", "many"], "--seed"),
+        (["evaluate", "cnn", "--dataset", "mnist"], "dataset must be one of digits, got 'mnist'"),
+        (["evaluate", "cnn", "--defense", "prayer"], "defense must be one of none,"),
+        (["train", "--out", "/dev/null"], "cache must be a folder that can be written, got /dev/null/models"),
+        (["--wrong"], "--wrong"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_bad_input(arguments, named, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert named in one_line(captured.err)
+    assert not any(tmp_path.iterdir())
+
+
+def test_damaged_weights_are_one_line(cnn, cache, tmp_path, capsys):
+    models = tmp_path / "models"
+    models.mkdir()
+    for file in cache.glob("digits-cnn-seed0-*"):
+        (models / file.name).write_bytes(file.read_bytes()[:-20])
+    assert main(["evaluate", "cnn", "--out", str(tmp_path)]) == 2
+    assert "delete it to train it again" in one_line(capsys.readouterr().err)
+
+
+def test_train_says_what_is_cached(cnn, purifiers, cache, capsys):
+    arguments = ["train", "--out", str(cache.parent), "--json"]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main(arguments) == 0
+    rows = json.loads(capsys.readouterr().out)["trained"]
+    assert [row["model"] for row in rows] == ["cnn", "orthogonal", "purifiers"]
+    assert all(row["cached"] and Path(row["file"]).exists() and row["accuracy"] > 0.95 for row in rows)
+
+
+def test_list_as_json(capsys):
+    assert main(["list", "--json"]) == 0
+    tables = json.loads(capsys.readouterr().out)
+    assert tables["datasets"] == ["digits"]
+    assert {"cnn", "orthogonal", "resnet20"} <= set(tables["classifiers"])
+
+
+def test_help_leaves_with_status_zero(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "--help"])
+    assert not stop.value.code
+    assert "--defense" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        "╭─ Error ──╮\n│ too many │\n│   --cooks│\n│ ──────── │\n│ see help │\n╰──────────╯\n",
+        " Error     \n-----------\n  too many \n    --cooks\n  -------- \n  see help \n           \n",
+    ],
+)
+def test_first_message_of_a_box(box):
+    assert first_message(box) == "too many --cooks"

@@ -1,0 +1,51 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from defenses.purifiers.gaussian_noise import gaussian_noise
+from defenses.purifiers.identity import identity
+from defenses.purifiers.mean_filter import mean_filter
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_mean_filter_is_the_mean_of_each_window(size, row_keys):
+    images = np.random.default_rng(0).uniform(-1, 2, (4, 6, 9, 3)).astype(np.float32)
+    filtered = mean_filter(size).apply({}, row_keys[:4], jnp.asarray(images))
+    reach = size // 2
+    expected = np.empty_like(images)
+    for i, j in np.ndindex(6, 9):
+        rows = np.clip(np.arange(i - reach, i + reach + 1), 0, 5)
+        columns = np.clip(np.arange(j - reach, j + reach + 1), 0, 8)
+        expected[:, i, j] = images[:, rows][:, :, columns].mean((1, 2))
+    np.testing.assert_allclose(filtered, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0, 2, -3])
+def test_mean_filter_refuses_even_and_empty_windows(size):
+    with pytest.raises(ValueError, match=f"size must be odd and >= 1, got {size}"):
+        mean_filter(size)
+
+
+def test_gaussian_noise_has_mean_zero_and_variance_sigma_squared():
+    sigma, rows = 0.3, 4000
+    keys = jax.random.split(jax.random.key(0), rows)
+    defense = gaussian_noise(sigma)
+    images = jnp.full((rows, 4, 4, 1), 0.5)
+    noise = np.asarray(defense.apply(defense.params, keys, images), np.float64) - 0.5
+    assert abs(noise.mean()) < 4 * sigma / np.sqrt(noise.size)
+    standard_error = sigma**2 * np.sqrt(2 / noise.size)
+    assert abs(noise.var() - sigma**2) < 4 * standard_error
+    between_pixels = np.cov(noise.reshape(rows, -1), rowvar=False) - sigma**2 * np.eye(16)
+    assert np.abs(between_pixels).max() < 5 * sigma**2 * np.sqrt(2 / rows)
+    assert abs(noise.var() - sigma**2 * 1.05) > 4 * standard_error, "too few draws to see 5 %"
+
+
+@pytest.mark.parametrize("sigma", [-0.1, float("nan"), float("inf")])
+def test_gaussian_noise_refuses(sigma):
+    with pytest.raises(ValueError, match="sigma must be finite and >= 0"):
+        gaussian_noise(sigma)
+
+
+def test_identity(row_keys, held_out):
+    assert np.array_equal(identity().apply({}, row_keys, held_out.images[:64]), held_out.images[:64])

@@ -1,0 +1,132 @@
+"""Choices among members, on constant shifts b_k = k: the output at zero *is* the assignment."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from defenses.defense import Defense
+from defenses.purifiers import family as families
+from defenses.purifiers.shift import shift_family
+
+K, ROWS, SIDE, PATCH = 5, 6000, 8, 4
+
+
+def levels(size=K):
+    return shift_family(
+        jnp.broadcast_to(jnp.arange(size, dtype=jnp.float32)[:, None, None, None], (size, 8, 8, 1))
+    )
+
+
+def assignments(defense, seed=0):
+    """Assigned members of the four patches, (rows, 4), after checking that a patch has only one."""
+    keys = jax.random.split(jax.random.key(seed), ROWS)
+    out = np.asarray(jax.jit(defense.apply)(defense.params, keys, jnp.zeros((ROWS, SIDE, SIDE, 1))))
+    patches = out.reshape(ROWS, 2, PATCH, 2, PATCH).transpose(0, 1, 3, 2, 4).reshape(ROWS, 4, -1)
+    assert (patches == patches[..., :1]).all()
+    return patches[..., 0].astype(int)
+
+
+def deviation(draws, cells):
+    """The χ² statistic against the uniform law as a standard normal deviate (Wilson and Hilferty, 1931)."""
+    observed, expected = np.bincount(draws, minlength=cells), len(draws) / cells
+    freedom = cells - 1
+    statistic = ((observed - expected) ** 2 / expected).sum()
+    return ((statistic / freedom) ** (1 / 3) - 1 + 2 / (9 * freedom)) / np.sqrt(2 / (9 * freedom))
+
+
+def test_patchwise_members_are_uniform_and_pairwise_independent():
+    drawn = assignments(families.patchwise_choice(levels(), PATCH))
+    for p in range(4):
+        assert deviation(drawn[:, p], K) < 4
+        for q in range(p):
+            assert deviation(drawn[:, p] * K + drawn[:, q], K**2) < 4
+
+
+def test_image_wise_members_are_uniform_and_shared_by_all_patches():
+    drawn = assignments(families.random_choice(levels()))
+    assert (drawn == drawn[:, :1]).all()
+    assert deviation(drawn[:, 0], K) < 4
+
+
+def test_the_statistic_catches_a_shared_and_a_biased_draw():
+    shared = assignments(families.random_choice(levels()))
+    assert deviation(shared[:, 0] * K + shared[:, 1], K**2) > 4
+    fair = assignments(families.random_choice(levels()))[:, 0]
+    biased = np.where(np.arange(ROWS) % 20 == 0, 0, fair)
+    assert deviation(biased, K) > 4
+
+
+def test_image_wise_is_patchwise_with_one_patch(purifiers, row_keys, held_out):
+    images = jnp.asarray(held_out.images[:64])
+    whole = families.random_choice(purifiers).apply(purifiers.params, row_keys, images)
+    one_patch = families.patchwise_choice(purifiers, SIDE).apply(purifiers.params, row_keys, images)
+    assert np.array_equal(whole, one_patch)
+
+
+def test_patches_are_cut_from_full_image_outputs_bit_for_bit(purifiers, row_keys, held_out):
+    images = jnp.asarray(held_out.images[:64])
+    defense = families.patchwise_choice(purifiers, 2)
+    got = np.asarray(jax.jit(defense.apply)(defense.params, row_keys, images))
+    candidates = np.asarray(jax.jit(lambda images: families.outputs(purifiers, images))(images))
+    same = (got == candidates).reshape(8, 64, 4, 2, 4, 2).all((3, 5))
+    assert same.any(0).all()
+    assert same[:, :, 1, 1].argmax(0).std() > 0
+
+
+def test_outputs_stack_the_members(purifiers, held_out):
+    images = jnp.asarray(held_out.images[:16])
+    stacked = families.outputs(purifiers, images)
+    keys = jax.random.split(jax.random.key(0), 16)
+    assert stacked.shape == (8, 16, 8, 8, 1)
+    for k in range(purifiers.size):
+        alone = families.member(purifiers, k)
+        np.testing.assert_allclose(alone.apply(alone.params, keys, images), stacked[k], atol=2e-6)
+    mean = families.average(purifiers)
+    np.testing.assert_allclose(mean.apply(mean.params, keys, images), stacked.mean(0), atol=2e-6)
+
+
+def test_subfamily_keeps_the_first_members(purifiers, held_out):
+    images = jnp.asarray(held_out.images[:8])
+    three = families.subfamily(purifiers, 3)
+    assert three.size == 3
+    np.testing.assert_allclose(
+        families.outputs(three, images), families.outputs(purifiers, images)[:3], atol=2e-6
+    )
+
+
+def test_names_and_flags():
+    pool = levels()
+    made = [families.member(pool, 2), families.average(pool), families.random_choice(pool)]
+    made.append(families.patchwise_choice(pool, 4))
+    assert all(isinstance(defense, Defense) for defense in made)
+    assert [defense.name for defense in made] == [
+        "shift-2",
+        "average-shift",
+        "random-shift",
+        "patchwise-shift",
+    ]
+    assert [defense.randomized for defense in made] == [False, False, True, True]
+
+
+def test_shift_family_moves_by_its_shifts():
+    shifts = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2, 2, 1)), jnp.float32)
+    images = jnp.asarray(np.random.default_rng(1).normal(size=(4, 2, 2, 1)), jnp.float32)
+    assert np.array_equal(families.outputs(shift_family(shifts), images), images + shifts[:, None])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: families.subfamily(levels(), 0), "k must lie in 1..5, got 0"),
+        (lambda: families.subfamily(levels(), 6), "k must lie in 1..5, got 6"),
+        (lambda: families.member(levels(), 5), "k must lie in 0..4, got 5"),
+        (lambda: families.patchwise_choice(levels(), 0), "patch_size must be >= 1, got 0"),
+        (lambda: assignments(families.patchwise_choice(levels(), 3)), "patch_size must divide .* 8×8, got 3"),
+        (lambda: shift_family(jnp.zeros((3, 8, 8))), "shifts must have shape"),
+        (lambda: shift_family(jnp.zeros((0, 8, 8, 1))), "shifts must have shape"),
+    ],
+)
+def test_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
