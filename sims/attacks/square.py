@@ -1,0 +1,151 @@
+"""Square attack: random search over square patches (Andriushchenko et al. 2020), ℓ∞ and ℓ2.
+
+One query a step: the candidate with one fresh square, kept when the loss fell. The first query is the random
+initialisation. Against a random victim the incumbent keeps the loss it was accepted with, as published, and so
+profits from a lucky draw (winner's curse, THEORY Q2).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from sims.attacks.attack import Attack, Queries
+from sims.attacks.ball import Norm, check_ball, project
+
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 steps, rescaled to the budget
+
+
+class SquareState(NamedTuple):
+    """clean, image: (h, w, c), image the incumbent; loss: () its loss, +inf before the first answer; step: ()."""
+
+    clean: Float[Array, "h w c"]
+    image: Float[Array, "h w c"]
+    success: Bool[Array, ""]
+    loss: Float[Array, ""]
+    step: Int[Array, ""]
+
+
+def square(norm: Norm, epsilon: float, query_budget: int, initial_fraction: float) -> Attack:
+    """Square with the published schedule: the side of the square is √(p·h·w), p halved at `HALVINGS`.
+
+    For ℓ2 the side is odd and at least 3, as in the authors' code.
+
+    epsilon: radius, pixel units, > 0. query_budget: steps over which the schedule runs, >= 1.
+    initial_fraction: p at the start, in (0, 1]; 0.8 (ℓ∞, small images), 0.05 (ℓ∞) or 0.1 (ℓ2) on ImageNet.
+    Raises ValueError naming the argument otherwise.
+    """
+    check_ball(norm, epsilon)
+    if query_budget < 1:
+        raise ValueError(f"query_budget must be >= 1, got {query_budget}")
+    if not 0 < initial_fraction <= 1:
+        raise ValueError(f"initial_fraction must be in (0, 1], got {initial_fraction}")
+    start, mutate = (_stripes, _recolour_square) if norm == "linf" else (_tiled_bumps, _move_mass)
+
+    def init(key, image, label):
+        return SquareState(image, image, jnp.array(False), jnp.array(jnp.inf), jnp.array(0))
+
+    def ask(key, state):
+        shape = state.image.shape
+        side = _side(state.step, query_budget, initial_fraction, shape)
+        side = side if norm == "linf" else jnp.maximum(side, 3) | 1
+        delta = state.image - state.clean
+        # a candidate is built on the incumbent's perturbation; the very first one on nothing
+        fresh = jnp.where(state.step == 0, start(key, shape, epsilon), mutate(key, delta, side, epsilon))
+        return Queries(project(norm, state.clean + fresh, state.clean, epsilon)[None], jnp.array([True]))
+
+    def tell(state, queries, answers):
+        better = (answers.value[0] < state.loss) | answers.fooled[0]
+        image = jnp.where(better, queries.images[0], state.image)
+        loss = jnp.where(better, answers.value[0], state.loss)
+        return SquareState(state.clean, image, answers.fooled[0], loss, state.step + 1)
+
+    return Attack(f"square-{norm}", "loss", 1, init, ask, tell)
+
+
+def _side(step, query_budget, initial_fraction, shape):
+    """Side of the square at this step: at least 1, smaller than the image."""
+    h, w, _ = shape
+    halvings = jnp.sum(step * 10_000 > jnp.array(HALVINGS) * query_budget)
+    side = jnp.round(jnp.sqrt(initial_fraction * 0.5**halvings * h * w)).astype(jnp.int32)
+    return jnp.clip(side, 1, max(min(h, w) - 1, 1))
+
+
+def _signs(key, shape):
+    """Random signs of that shape, float32."""
+    return 2 * jax.random.bernoulli(key, shape=shape).astype(jnp.float32) - 1
+
+
+def _stripes(key, shape, epsilon):
+    """Vertical stripes of ±ε, one sign per column and channel."""
+    _, w, c = shape
+    return jnp.broadcast_to(epsilon * _signs(key, (1, w, c)), shape)
+
+
+def _window(key, side, shape):
+    """(h, w) row and column offsets from the corner of a uniformly placed side × side window."""
+    h, w, _ = shape
+    row_key, column_key = jax.random.split(key)
+    top = jax.random.randint(row_key, (), 0, h - side + 1)
+    left = jax.random.randint(column_key, (), 0, w - side + 1)
+    rows, columns = jnp.meshgrid(jnp.arange(h) - top, jnp.arange(w) - left, indexing="ij")
+    return rows, columns
+
+
+def _inside(rows, columns, side):
+    return ((rows >= 0) & (rows < side) & (columns >= 0) & (columns < side))[..., None]
+
+
+def _recolour_square(key, delta, side, epsilon):
+    """One window set to ±ε, one fresh sign per channel."""
+    window_key, sign_key = jax.random.split(key)
+    inside = _inside(*_window(window_key, side, delta.shape), side)
+    return jnp.where(inside, epsilon * _signs(sign_key, (1, 1, delta.shape[-1])), delta)
+
+
+def _bump(rows, columns, height, width):
+    """The paper's η on a height × width window: Σ 1/(j+1)² over the nested rectangles that hold the pixel, else 0."""
+    reach = jnp.maximum(jnp.abs(rows - height // 2), jnp.abs(columns - width // 2))
+    rings = jnp.maximum(height, width) // 2 + 1
+    sizes = jnp.arange(max(rows.shape) + 1)
+    held = (sizes >= reach[..., None]) & (sizes < rings)
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    return jnp.where(inside, jnp.sum(held / (sizes + 1.0) ** 2, axis=-1), 0)
+
+
+def _paired_bumps(rows, columns, side, upright):
+    """Two bumps of opposite sign that fill a side × side window, one above the other or side by side; unit length."""
+    rows, columns = jnp.where(upright, rows, columns), jnp.where(upright, columns, rows)
+    half = side // 2
+    pair = _bump(rows, columns, half, side) - _bump(rows - half, columns, side - half, side)
+    return pair / jnp.maximum(jnp.sqrt(jnp.sum(pair**2)), 1e-12)
+
+
+def _tiled_bumps(key, shape, epsilon):
+    """The ℓ2 start: paired bumps on a 5 × 5 grid of tiles, random orientation and sign, scaled to length ε."""
+    h, w, c = shape
+    side = max(min(h, w) // 5, 1)
+    tiles = (-(-h // side), -(-w // side))
+    upright_key, sign_key = jax.random.split(key)
+    rows, columns = jnp.meshgrid(jnp.arange(h) % side, jnp.arange(w) % side, indexing="ij")
+    upright = jnp.repeat(jnp.repeat(jax.random.bernoulli(upright_key, shape=tiles), side, 0), side, 1)[:h, :w]
+    signs = jnp.repeat(jnp.repeat(_signs(sign_key, (*tiles, c)), side, 0), side, 1)[:h, :w]
+    pattern = _paired_bumps(rows, columns, side, upright)[..., None] * signs
+    return epsilon * pattern / jnp.maximum(jnp.sqrt(jnp.sum(pattern**2)), 1e-12)
+
+
+def _move_mass(key, delta, side, epsilon):
+    """The ℓ2 step: empty one window, and put its mass with what ε leaves unused into another as a fresh bump."""
+    target_key, source_key, upright_key, sign_key = jax.random.split(key, 4)
+    rows, columns = _window(target_key, side, delta.shape)
+    target = _inside(rows, columns, side)
+    source = _inside(*_window(source_key, side, delta.shape), side)
+    unused = jnp.maximum(epsilon**2 - jnp.sum(delta**2), 0)
+    mass = jnp.sum(jnp.where(target | source, delta**2, 0), axis=(0, 1)) + unused / delta.shape[-1]
+    bump = _paired_bumps(rows, columns, side, jax.random.bernoulli(upright_key))[..., None]
+    current = jnp.where(target, delta, 0)
+    length = jnp.sqrt(jnp.sum(current**2, axis=(0, 1), keepdims=True))
+    shaped = bump * _signs(sign_key, (1, 1, delta.shape[-1])) + current / jnp.maximum(length, 1e-12)
+    shaped = shaped / jnp.maximum(jnp.sqrt(jnp.sum(shaped**2, axis=(0, 1), keepdims=True)), 1e-12)
+    return jnp.where(target, shaped * jnp.sqrt(mass), jnp.where(source, 0, delta))

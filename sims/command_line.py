@@ -1,0 +1,167 @@
+"""The command line of the simulations: parse, look for the record, run, write it, print.
+
+Exit status 0 done, 1 a check failed, 2 bad input (one line on stderr).
+"""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sims import records
+from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, find_experiment
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class Command(Generic[Config]):
+    """One run of an experiment."""
+
+    config: tyro.conf.OmitArgPrefixes[Config]
+    out: Path = Path("results")
+    """Folder for records and trained weights."""
+    json: bool = False
+    """Print one JSON document on stdout and nothing else."""
+    dry_run: bool = False
+    """Print what the run would cost, and stop."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command and return its exit status."""
+    try:
+        if not argv:
+            return _list()
+        experiment = None if argv[0] in ("-h", "--help") else find_experiment(argv[0])
+        if experiment is None:
+            return _list()
+        return _run(argv[0], experiment, _parse(argv[0], experiment, argv[1:]))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _list() -> int:
+    print("usage: python -m sims EXPERIMENT [options]; EXPERIMENT --help shows them with defaults and units\n")
+    for name, (_, purpose) in EXPERIMENTS.items():
+        print(f"  {name:<12} {purpose}")
+    return 0
+
+
+def _parse(name: str, experiment: Experiment, argv: Sequence[str]) -> Command:
+    """The parsed options; what the parser objects to becomes one ValueError."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                Command[experiment.config],
+                args=list(argv),
+                prog=f"python -m sims {name}",
+                description=EXPERIMENTS[name][1],
+            )
+    except SystemExit as stop:
+        if stop.code == 0:
+            raise
+        words = complaint.getvalue().translate(str.maketrans("", "", "─│╭╮╰╯")).split()
+        raise ValueError(" ".join(words) or "the options could not be read") from None
+
+
+def _run(name: str, experiment: Experiment, command: Command) -> int:
+    if command.dry_run:
+        return _show_plan(experiment.plan(command.config), command.json)
+    records.prepare(command.out)
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(command.out / "compiled"))
+    folder = records.record_folder(command.out, name, command.config)
+    known = (folder / "manifest.json").exists()
+    record = records.read(folder) if known else _compute(name, experiment, command, folder)
+    report = experiment.report(record.data, record.manifest)
+    if command.json:
+        print(json.dumps(report))
+    else:
+        _show(name, report)
+        print(f"{'already done' if known else 'done'}: {folder}")
+    return 0 if report.get("ok", True) else 1
+
+
+def _compute(name: str, experiment: Experiment, command: Command, folder: Path) -> records.Record:
+    checkpoints = folder.with_name(folder.name + ".checkpoints")
+    started = time.perf_counter()
+    with _progress() as advance:
+        data, facts = experiment.run(command.config, Context(command.out / "models", checkpoints, advance))
+    manifest = {
+        "experiment": name,
+        "config": asdict(command.config),
+        "seconds": time.perf_counter() - started,
+        **records.provenance(),
+        **facts,
+    }
+    record = records.write(folder, data, manifest)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return record
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Any]:
+    """A bar per task on stderr: done, total, time left."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(task: str, done: int, total: int) -> None:
+            if task not in tasks:
+                tasks[task] = bar.add_task(task, total=total)
+            bar.update(tasks[task], completed=done)
+
+        yield advance
+
+
+def _show_plan(plan: Plan, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(plan._asdict()))
+    else:
+        print(f"at most {plan.rows:,} rows, about {plan.seconds:.0f} s on two cores, {plan.megabytes:.0f} MB")
+    return 0
+
+
+def _show(name: str, report: dict[str, Any]) -> None:
+    """Every list of the report as a table, every other entry as a line."""
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for key, value in report.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            console.print(_table(f"{name}: {key}", value))
+        else:
+            console.print(f"{key.replace('_', ' ')}: {_cell(value)}", highlight=False)
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        numeric = isinstance(rows[0][column], int | float) and not isinstance(rows[0][column], bool)
+        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(part) for part in value)
+    return str(value)

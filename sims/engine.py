@@ -1,0 +1,143 @@
+"""The engine: runs an ask/tell attack over a queue of images, batched, counted, stopped and refilled.
+
+A fixed number of slots each hold one image in progress (`slots`); the rows they wait for are forwarded in fixed
+tiles (`tiles`). The iterations run in jitted chunks called from the host, which saves the state between chunks.
+
+Keys: image i uses fold_in(key, i) and its step t fold_in(·, t), so that a result does not depend on the queue, the
+neighbours, the slots, the chunk length or an interruption.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from sims.attacks.attack import Attack
+from sims.checkpoint import fingerprint, load_state, save_state
+from sims.oracle import Oracle
+from sims.slots import FOOLED, RUNNING, Machine, Queue, compiled_advance, compiled_start
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a run is laid out; only `query_budget` changes what happens to an image.
+
+    query_budget: rows one image may cost, >= 1.
+    rows: rows in flight, a multiple of tile.
+    tile: rows per forward pass, >= 1; results are bit for bit equal for one tile size.
+    chunk: iterations between two returns to the host, >= 1.
+    """
+
+    query_budget: int
+    rows: int = 64
+    tile: int = 16
+    chunk: int = 50
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the first setting outside its range."""
+        for name in ("query_budget", "tile", "chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.rows < self.tile or self.rows % self.tile:
+            raise ValueError(f"rows must be a positive multiple of tile = {self.tile}, got {self.rows}")
+
+
+class Result(NamedTuple):
+    """Outcome of a run on the host, and what it cost.
+
+    images: (n, h, w, c) float32, the last candidates. queries: (n,) rows the network evaluated for each image.
+    status: (n,) see `slots.STATUS`. evaluated, padded: rows forwarded for an image, and only to fill a tile.
+    seconds: wall time of this call, compilation included.
+    """
+
+    images: np.ndarray
+    queries: np.ndarray
+    status: np.ndarray
+    evaluated: int
+    padded: int
+    seconds: float
+
+    @property
+    def success(self) -> np.ndarray:
+        """(n,) bool: the candidate fooled the victim when it was queried, within the budget."""
+        return self.status == FOOLED
+
+
+def run_attack(
+    key: Key[Array, ""],
+    attack: Attack,
+    oracle: Oracle,
+    images: Float[np.ndarray, "n h w c"],
+    labels: Int[np.ndarray, " n"],
+    ids: Int[np.ndarray, " n"],
+    schedule: Schedule,
+    checkpoint: Path | None = None,
+    on_chunk: Callable[[int, int], None] = lambda finished, rows: None,
+) -> Result:
+    """Attack every image of the queue within the budget; return when all have left.
+
+    images: float32 in [0, 1]. labels: true classes, >= 0. ids: name the images' random streams (their index in the
+    dataset). checkpoint: file the state is saved to after every chunk, and resumed from when it exists.
+    on_chunk: told after every chunk how many images have left and how many rows were evaluated in all.
+    Raises ValueError for images that are not finite or leave [0, 1], labels < 0, lengths that differ, an oracle of
+    another feedback than the attack's, or a checkpoint that is damaged or of another run.
+    """
+    _check(attack, oracle, images, labels, ids)
+    started = time.perf_counter()
+    streams = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.asarray(ids, jnp.int32))
+    queue = Queue(jnp.asarray(images, jnp.float32), jnp.asarray(labels, jnp.int32), streams)
+    machine = machine_of(attack, oracle, schedule)
+    state = compiled_start(machine, oracle.params, queue)
+    totals = np.zeros(2, np.int64)
+    mark = fingerprint(attack.name, schedule.query_budget, schedule.rows, schedule.tile, *_data(queue))
+    if checkpoint is not None and checkpoint.exists():
+        state, totals = load_state(checkpoint, state, mark)
+    while np.any(np.asarray(state.outcome.status) == RUNNING):
+        state = compiled_advance(machine, schedule.chunk, oracle.params, queue, state)
+        totals = totals + np.array([state.rows.evaluated, state.rows.padded], np.int64)
+        if checkpoint is not None:
+            save_state(checkpoint, state, totals, mark)
+        on_chunk(int(np.sum(np.asarray(state.outcome.status) != RUNNING)), int(totals[0]))
+    outcome = [np.asarray(part) for part in state.outcome]
+    return Result(*outcome, int(totals[0]), int(totals[1]), time.perf_counter() - started)
+
+
+def machine_of(attack: Attack, oracle: Oracle, schedule: Schedule) -> Machine:
+    """The static half of a run; a step of several rows gets one slot more than `rows` holds, so that tiles fill."""
+    slots = schedule.rows // attack.width + (attack.width > 1)
+    return Machine(attack, oracle._replace(params=None), schedule.query_budget, schedule.rows, schedule.tile, slots)
+
+
+def _data(queue: Queue) -> tuple[np.ndarray, ...]:
+    return np.asarray(queue.images), np.asarray(queue.labels), np.asarray(jax.random.key_data(queue.streams))
+
+
+def _check(attack: Attack, oracle: Oracle, images, labels, ids) -> None:
+    if attack.feedback != oracle.feedback:
+        raise ValueError(f"oracle must answer with {attack.feedback} for {attack.name}, got {oracle.feedback}")
+    check_images(images, labels)
+    if len(ids) != len(images):
+        raise ValueError(f"ids must have {len(images)} entries, one per image, got {len(ids)}")
+
+
+def check_images(images, labels) -> None:
+    """Raise ValueError unless there are images, finite and in [0, 1], with as many labels >= 0."""
+    images, labels = np.asarray(images), np.asarray(labels)
+    if len(images) == 0 or len(labels) != len(images):
+        raise ValueError(f"labels must have one entry per image (at least one), got {len(labels)} for {len(images)}")
+    if not np.isfinite(images).all():
+        raise ValueError(f"images must be finite, image {_first_bad(~np.isfinite(images))} is not")
+    if images.min() < 0 or images.max() > 1:
+        raise ValueError(f"images must be in [0, 1], got values from {images.min():g} to {images.max():g}")
+    if labels.min() < 0:
+        raise ValueError(f"labels must be >= 0, got {labels.min()}")
+
+
+def _first_bad(mask: np.ndarray) -> int:
+    return int(np.argmax(mask.reshape(len(mask), -1).any(axis=1)))

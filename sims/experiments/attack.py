@@ -1,0 +1,173 @@
+"""Robust accuracy against queries: the same images, seeds and budget for every defence and attack, null included."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+import xarray as xr
+
+from sims.attacks.table import AttackOptions, build_attack
+from sims.engine import Result, Schedule, run_attack
+from sims.experiments.experiment import Context, Experiment, Plan, check_counts
+from sims.local_geometry import LocalGeometry, measure
+from sims.oracle import loss_oracle
+from sims.slots import STATUS
+from sims.slow_down import measured_slow_down, predicted_slow_down, restricted_queries, wilson
+from sims.victims import Victim, load_victim
+
+
+@dataclass(frozen=True)
+class Config:
+    """Query attacks on defended digits; an image leaves at its first success."""
+
+    model: str = "cnn"
+    """Digits classifier."""
+    defenses: tuple[str, ...] = ("average-purifier", "random-purifier", "patchwise-purifier")
+    """Defences; the first is the reference of the slow-down."""
+    attacks: tuple[str, ...] = ("nes", "square", "null")
+    """Attacks: nes, square, null."""
+    images: int = 200
+    """Held-out images that the undefended classifier gets right."""
+    options: tyro.conf.OmitArgPrefixes[AttackOptions] = field(default_factory=AttackOptions)
+    rows: int = 64
+    """Rows in flight."""
+    tile: int = 16
+    """Rows per forward pass; results are bit for bit equal on a CPU for one tile size."""
+    draws: int = 1024
+    """Draws of the defence behind V and ∇F̄ of each image."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the first setting outside its range."""
+        check_counts(self, images=1, draws=2, seed=0)
+        for name in ("defenses", "attacks"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must name at least one, got none")
+        for name in self.attacks:
+            build_attack(name, self.options)
+        Schedule(self.options.query_budget, self.rows, self.tile)
+
+
+def plan(config: Config) -> Plan:
+    """Rows when no image falls."""
+    rows = len(config.defenses) * len(config.attacks) * config.images * config.options.query_budget
+    return Plan(rows, rows / 1e4, 600)
+
+
+def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Attack every defence with every attack, and measure V and ∇F̄ at the clean images for the prediction."""
+    victim = load_victim(config.model, config.defenses, config.images, context.models, config.seed)
+    results = [
+        [_attack(config, context, victim, name, attack) for attack in config.attacks] for name in config.defenses
+    ]
+    key = jax.random.fold_in(jax.random.key(config.seed), 2)
+    geometry = []
+    for i, defense in enumerate(victim.defenses.values()):
+        context.advance("V and gradients", i, len(victim.defenses))
+        geometry.append(measure(key, victim.classifier, defense, victim.images, victim.labels, config.draws))
+    context.advance("V and gradients", len(geometry), len(geometry))
+    randomized = np.array([defense.randomized for defense in victim.defenses.values()])
+    return _dataset(config, victim, results, geometry, randomized), _cost(results)
+
+
+def _attack(config: Config, context: Context, victim: Victim, defense: str, attack: str) -> Result:
+    task = f"{attack} on {defense}"
+    context.advance(task, 0, config.images)
+    return run_attack(
+        jax.random.fold_in(jax.random.key(config.seed), 1),
+        build_attack(attack, config.options),
+        loss_oracle(victim.classifier, victim.defenses[defense]),
+        victim.images,
+        victim.labels,
+        victim.ids,
+        Schedule(config.options.query_budget, config.rows, config.tile),
+        Path(context.checkpoints) / f"{attack}-{defense}.npz",
+        lambda finished, rows: context.advance(task, finished, config.images),
+    )
+
+
+def _cost(results: list[list[Result]]) -> dict[str, Any]:
+    flat = [result for row in results for result in row]
+    return {"queries": sum(r.evaluated for r in flat), "waste": sum(r.padded for r in flat)}
+
+
+def _dataset(
+    config: Config,
+    victim: Victim,
+    results: list[list[Result]],
+    geometry: list[LocalGeometry],
+    randomized: np.ndarray,
+) -> xr.Dataset:
+    dims = ("defense", "attack", "image")
+
+    def stack(name: str) -> np.ndarray:
+        return np.array([[getattr(result, name) for result in row] for row in results])
+
+    norms = [np.sqrt((g.gradient.reshape(len(g.gradient), -1) ** 2).sum(axis=1)) for g in geometry]
+    data = {
+        "queries": (dims, stack("queries"), {"long_name": "rows evaluated", "units": "rows"}),
+        "success": (dims, stack("success")),
+        "status": (dims, stack("status"), {"meanings": ", ".join(STATUS)}),
+        "adversarial": ((*dims, "height", "width", "channel"), stack("images"), {"units": "pixel units"}),
+        "clean": (("image", "height", "width", "channel"), victim.images),
+        "label": ("image", victim.labels),
+        "variance": (
+            ("defense", "image"),
+            np.array([g.variance for g in geometry]) * randomized[:, None],
+            {"long_name": "loss-level variance V at the clean image"},
+        ),
+        "gradient_norm": (("defense", "image"), np.array(norms), {"long_name": "‖∇F̄‖ at the clean image"}),
+        "randomized": ("defense", randomized),
+    }
+    coordinates = {"defense": list(config.defenses), "attack": list(config.attacks), "image": victim.ids}
+    return xr.Dataset(data, coordinates)
+
+
+def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A row per defence and attack: robust accuracy, mean queries, slow-down measured and predicted."""
+    options = manifest["config"]["options"]
+    budget, rows = options["query_budget"], []
+    for attack in data.attack.values:
+        cells = data.sel(attack=attack)
+        queries = [_restricted(cells.isel(defense=i), budget) for i in range(data.sizes["defense"])]
+        for i, defense in enumerate(data.defense.values):
+            resisted = int((~cells.success[i]).sum())
+            robust = wilson(resisted, data.sizes["image"])
+            slow = measured_slow_down(queries[0], queries[i], manifest["config"]["seed"])
+            rows.append(
+                {
+                    "attack": str(attack),
+                    "defense": str(defense),
+                    "V": float(data.variance[i].mean()),
+                    "robust_accuracy": robust.value,
+                    "interval": [robust.low, robust.high],
+                    "mean_queries": float(queries[i].mean()),
+                    "slow_down": slow.value,
+                    "slow_down_interval": [slow.low, slow.high],
+                    "slow_down_predicted": _predicted(data, i, queries[0], options) if attack == "nes" else None,
+                    "non_finite": int((cells.status[i] == STATUS.index("non-finite answer")).sum()),
+                }
+            )
+    return {"rows": rows, "query_budget": budget, "epsilon": options["epsilon"], "norm": options["norm"]}
+
+
+def _restricted(cell: xr.Dataset, budget: int) -> np.ndarray:
+    return restricted_queries(cell.queries.values, cell.success.values, budget)
+
+
+def _predicted(data: xr.Dataset, defense: int, reference: np.ndarray, options: dict[str, Any]) -> float:
+    pair = [0, defense]
+    return predicted_slow_down(
+        reference,
+        options["query_budget"],
+        tuple(data.gradient_norm.values[pair]),
+        tuple(data.variance.values[pair]),
+        data.clean[0].size,
+        options["smoothing_radius"],
+    )
+
+
+EXPERIMENT = Experiment(Config, plan, run, report)

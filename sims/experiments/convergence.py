@@ -1,0 +1,176 @@
+"""ZO-SGD: on a quadratic against its exact recursion and floor (C1), and on the digits network."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from sims.estimators.estimator import antithetic
+from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_positive
+from sims.losses import margin_loss
+from sims.objectives import diagonal_quadratic, noisy_oracle
+from sims.oracle import loss_oracle, victim_scores
+from sims.victims import load_victim
+from sims.zo_sgd import descend
+from theory import recursion
+
+
+@dataclass(frozen=True)
+class Config:
+    """ZO-SGD with the antithetic Gaussian estimator."""
+
+    dimension: int = 64
+    """Dimension of the quadratic."""
+    deviations: tuple[float, ...] = (0.0, 0.3, 1.0)
+    """Standard deviations σ of the loss noise on the quadratic; V = σ²."""
+    smoothing_radius: float = 0.1
+    """μ, in units of x (quadratic) and in pixel units (digits)."""
+    num_directions: int = 8
+    """Directions per step, q."""
+    step_fraction: float = 0.25
+    """Step size on the quadratic as a share of the largest stable one, in (0, 1)."""
+    steps: int = 300
+    chains: int = 256
+    model: str = "cnn"
+    """Digits classifier."""
+    defenses: tuple[str, ...] = ("average-purifier", "random-purifier", "patchwise-purifier")
+    """Defences in front of it."""
+    image: int = 0
+    """Which of the correctly classified held-out images the network's chains start from."""
+    network_step_size: float = 0.001
+    """Step size η on the network, pixel units per unit of gradient."""
+    network_chains: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the first setting outside its range."""
+        check_positive(self, "smoothing_radius", "network_step_size", "step_fraction")
+        check_counts(self, dimension=1, num_directions=1, steps=1, chains=2, network_chains=2, image=0, seed=0)
+        if self.step_fraction >= 1:
+            raise ValueError(f"step_fraction must be < 1, got {self.step_fraction}")
+        for deviation in self.deviations:
+            if not 0 <= deviation < float("inf"):
+                raise ValueError(f"deviations must be >= 0 and finite, got {deviation}")
+
+
+def plan(config: Config) -> Plan:
+    """Rows of all chains."""
+    per_chain = 2 * config.num_directions * config.steps
+    networks = len(config.defenses) * config.network_chains * per_chain
+    quadratics = len(config.deviations) * config.chains * per_chain
+    return Plan(networks + quadratics, networks / 2e4 + quadratics * config.dimension / 5e7, 600)
+
+
+def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Run all chains; the dataset holds the quadratic's objective and the network's margin at every step."""
+    quadratic = [_quadratic(config, i, deviation) for i, deviation in enumerate(config.deviations)]
+    context.advance("quadratics", len(quadratic), len(quadratic))
+    victim = load_victim(config.model, config.defenses, config.image + 1, context.models, config.seed)
+    network = []
+    for i, name in enumerate(config.defenses):
+        context.advance("networks", i, len(config.defenses))
+        network.append(_network(config, i, victim, victim.defenses[name]))
+    context.advance("networks", len(network), len(network))
+    measured, error, predicted, floor = (np.array(part) for part in zip(*quadratic, strict=True))
+    margin, margin_error = (np.array(part) for part in zip(*network, strict=True))
+    data = {
+        "objective": (("deviation", "step"), measured, {"long_name": "F̄ of the quadratic, mean over chains"}),
+        "objective_standard_error": (("deviation", "step"), error),
+        "predicted_objective": (("deviation", "step"), predicted, {"long_name": "exact recursion C1"}),
+        "predicted_floor": (("deviation",), floor),
+        "margin": (("defense", "step"), margin, {"long_name": "mean margin loss on the network"}),
+        "margin_standard_error": (("defense", "step"), margin_error),
+    }
+    return xr.Dataset(data, {"deviation": list(config.deviations), "defense": list(config.defenses)}), {}
+
+
+def stable_step(curvatures: np.ndarray, num_directions: int, fraction: float) -> float:
+    """That share of the largest stable step size, by bisection on `recursion.stable`."""
+    low, high = 0.0, 2 / float(curvatures.max())
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if recursion.stable(curvatures, middle, num_directions) else (low, middle)
+    return fraction * low
+
+
+def _quadratic(config: Config, index: int, deviation: float):
+    """Mean objective, its standard error and the recursion's prediction per step, and the predicted floor."""
+    curvatures = np.linspace(0.2, 1.0, config.dimension)
+    start = np.ones((config.chains, config.dimension), np.float32)
+    objective = diagonal_quadratic(curvatures, np.zeros(config.dimension))
+    eta = stable_step(curvatures, config.num_directions, config.step_fraction)
+    values = descend(
+        jax.random.fold_in(jax.random.key(config.seed), index),
+        antithetic(config.smoothing_radius, config.num_directions),
+        noisy_oracle(objective, deviation),
+        jnp.asarray(start),
+        0,
+        eta,
+        config.steps,
+        objective.value,
+    )
+    noise = recursion.noise_antithetic(curvatures, config.smoothing_radius, deviation**2)
+    path = recursion.trajectory(np.ones(config.dimension), curvatures, eta, config.num_directions, noise, config.steps)
+    floor = recursion.floor(curvatures, eta, config.num_directions, noise)
+    return *_mean(values), path @ curvatures / 2, floor @ curvatures / 2
+
+
+def _network(config: Config, index: int, victim, defense):
+    """Mean margin and its standard error per step, each chain read with a defence draw of its own."""
+    key = jax.random.fold_in(jax.random.key(config.seed), 100 + index)
+    reading_keys = jax.random.split(jax.random.fold_in(key, 0), config.network_chains)
+    scores = victim_scores(victim.classifier, defense)
+    label = int(victim.labels[-1])
+
+    def margin(images):
+        labels = jnp.full(config.network_chains, label)
+        return margin_loss(scores((defense.params, victim.classifier.params), reading_keys, images), labels)
+
+    values = descend(
+        jax.random.fold_in(key, 1),
+        antithetic(config.smoothing_radius, config.num_directions),
+        loss_oracle(victim.classifier, defense),
+        jnp.broadcast_to(victim.images[-1], (config.network_chains, *victim.images.shape[1:])),
+        label,
+        config.network_step_size,
+        config.steps,
+        margin,
+    )
+    return _mean(values)
+
+
+def _mean(values) -> tuple[np.ndarray, np.ndarray]:
+    values = np.asarray(values, np.float64)
+    return values.mean(axis=1), values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+
+
+def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Per noise level: the objective at the end beside the recursion; per defence: steps until the margin is gone."""
+    last = data.isel(step=-1)
+    quadratics = [
+        {
+            "deviation": float(deviation),
+            "objective": float(last.objective[i]),
+            "standard_error": float(last.objective_standard_error[i]),
+            "predicted": float(last.predicted_objective[i]),
+            "predicted_floor": float(data.predicted_floor[i]),
+        }
+        for i, deviation in enumerate(data.deviation.values)
+    ]
+    networks = [
+        {"defense": str(name), "first_margin": float(data.margin[i, 0]), "steps_to_zero_margin": first_negative(data.margin[i])}
+        for i, name in enumerate(data.defense.values)
+    ]
+    return {"rows": quadratics, "networks": networks}
+
+
+def first_negative(margin: xr.DataArray) -> int | None:
+    """First step at which the mean margin is negative, None when it never is."""
+    steps = np.flatnonzero(margin.values < 0)
+    return int(steps[0]) if len(steps) else None
+
+
+EXPERIMENT = Experiment(Config, plan, run, report)

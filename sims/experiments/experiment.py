@@ -1,0 +1,75 @@
+"""What every experiment has in common: its record, the table of experiments, and the context it runs in."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xarray as xr
+
+# name: (module, purpose); a new experiment is a new file and a new line
+EXPERIMENTS = {
+    "verify": ("sims.experiments.verify", "every statement on certified instances and on a real network"),
+    "moments": ("sims.experiments.moments", "moments, bias and cosine of a gradient estimate against μ"),
+    "diversity": ("sims.experiments.diversity", "V, Δ, ν and ν₂ of a purifier pool against its size"),
+    "convergence": ("sims.experiments.convergence", "ZO-SGD against its exact recursion, and on a real network"),
+    "attack": ("sims.experiments.attack", "robust accuracy against queries, deterministic, randomised and null"),
+    "bench": ("sims.experiments.bench", "overhead and waste of the engine, as ratios in one run"),
+}
+
+
+class Plan(NamedTuple):
+    """What a run will cost at most: rows to forward, seconds on two cores, and megabytes of memory."""
+
+    rows: int
+    seconds: float
+    megabytes: float
+
+
+class Context(NamedTuple):
+    """Where a run may write and how it reports.
+
+    models: folder of trained weights. checkpoints: folder for saved states, removed when the record is whole.
+    advance: (task, done, total) shows progress on stderr.
+    """
+
+    models: Path
+    checkpoints: Path
+    advance: Callable[[str, int, int], None]
+
+
+class Experiment(NamedTuple):
+    """Config: a frozen dataclass. plan: config -> Plan. run: (config, context) -> (data, facts for the manifest).
+
+    report: (data, manifest) -> a JSON document; its "rows" are shown as a table, and "ok" False means exit status 1.
+    """
+
+    config: type
+    plan: Callable[[Any], Plan]
+    run: Callable[[Any, Context], tuple[xr.Dataset, dict[str, Any]]]
+    report: Callable[[xr.Dataset, dict[str, Any]], dict[str, Any]]
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment of that name, imported now; ValueError lists the known ones."""
+    if name not in EXPERIMENTS:
+        raise ValueError(f"experiment must be one of {', '.join(EXPERIMENTS)}, got {name!r}")
+    return import_module(EXPERIMENTS[name][0]).EXPERIMENT
+
+
+def check_positive(config: Any, *names: str) -> None:
+    """Raise ValueError naming the first of these settings that is not a finite number above zero."""
+    for name in names:
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if not 0 < number < float("inf"):
+                raise ValueError(f"{name} must be > 0 and finite, got {number}")
+
+
+def check_counts(config: Any, **smallest: int) -> None:
+    """Raise ValueError naming the first of these integer settings below its smallest allowed value."""
+    for name, least in smallest.items():
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number < least:
+                raise ValueError(f"{name} must be >= {least}, got {number}")

@@ -1,0 +1,213 @@
+"""Moments of a gradient estimate against the smoothing radius μ, beside the closed form, with and without noise."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+
+from sims.estimators.estimator import build_estimator
+from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_positive
+from sims.gradient_moments import GradientMoments, gradient_moments
+from sims.local_geometry import measure
+from sims.objectives import diagonal_quadratic, noisy_oracle
+from sims.oracle import Oracle, loss_oracle
+from sims.victims import load_victim
+from theory.catalogue import find
+
+INSTANCES = ("quadratic", "digits")
+STATISTICS = ("second_moment", "alignment", "cosine", "squared_bias")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Moments of the gradient estimate on a random quadratic and on the digits network."""
+
+    instances: tuple[str, ...] = INSTANCES
+    """Where: quadratic, digits."""
+    estimator: str = "antithetic"
+    """antithetic, forward or forward-shared."""
+    directions: str = "gaussian"
+    """gaussian, sphere, rademacher, coordinate or orthogonal."""
+    num_directions: int = 1
+    """Directions averaged in one estimate, q."""
+    smoothing_radii: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    """Radii μ: pixel units (digits), units of x (quadratic)."""
+    samples: int = 20_000
+    """Estimates per point."""
+    dimension: int = 64
+    """Dimension of the quadratic."""
+    deviations: tuple[float, ...] = (0.0, 0.5)
+    """Standard deviations σ of the loss noise on the quadratic; V = σ²."""
+    model: str = "cnn"
+    """Digits classifier."""
+    defenses: tuple[str, ...] = ("average-purifier", "random-purifier")
+    """Defences in front of it."""
+    image: int = 0
+    """Which of the correctly classified held-out images."""
+    draws: int = 4096
+    """Draws of the defence behind V and ∇F̄."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the first setting outside its range."""
+        check_positive(self, "smoothing_radii")
+        check_counts(self, num_directions=1, samples=2, dimension=1, image=0, draws=2, seed=0)
+        for instance in self.instances:
+            if instance not in INSTANCES:
+                raise ValueError(f"instances must be among {', '.join(INSTANCES)}, got {instance!r}")
+        for deviation in self.deviations:
+            if not 0 <= deviation < float("inf"):
+                raise ValueError(f"deviations must be >= 0 and finite, got {deviation}")
+        build_estimator(self.estimator, 1.0, self.num_directions, self.directions)
+
+
+class Setting(NamedTuple):
+    """One curve: an oracle at a point, and what theory needs to know of it (V, ∇F̄, tr H, tr H²)."""
+
+    instance: str
+    case: str
+    oracle: Oracle
+    point: np.ndarray
+    label: int
+    gradient: np.ndarray
+    variance: float
+    trace: float
+    trace_of_square: float
+
+
+def plan(config: Config) -> Plan:
+    """Rows over all radii and curves."""
+    curves = ("quadratic" in config.instances) * len(config.deviations)
+    networks = ("digits" in config.instances) * len(config.defenses)
+    per_curve = len(config.smoothing_radii) * config.samples
+    per_curve *= build_estimator(config.estimator, 1.0, config.num_directions, config.directions).queries_per_estimate
+    seconds = per_curve * (curves * config.dimension / 5e7 + networks / 2e4)
+    return Plan(per_curve * (curves + networks), seconds, 300 + 4096 * 4 * config.dimension * 6 / 1e6)
+
+
+def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Measure every curve at every radius."""
+    key = jax.random.key(config.seed)
+    settings = list(_settings(config, context))
+    total = len(settings) * len(config.smoothing_radii) * config.samples
+    measured, predicted = [], []
+    for i, setting in enumerate(settings):
+        for j, radius in enumerate(config.smoothing_radii):
+            done = (i * len(config.smoothing_radii) + j) * config.samples
+            progress = partial(_advance, context, done, total)
+            measured.append(_measure(jax.random.fold_in(jax.random.fold_in(key, i), j), config, setting, radius, progress))
+            predicted.append(predicted_second_moment(config, setting, radius))
+    return _dataset(config, settings, measured, predicted), {}
+
+
+def _advance(context: Context, before: int, total: int, done: int) -> None:
+    context.advance("estimates", before + done, total)
+
+
+def _measure(key, config: Config, setting: Setting, radius: float, progress) -> GradientMoments:
+    estimator = build_estimator(config.estimator, radius, config.num_directions, config.directions)
+    return gradient_moments(
+        key, estimator, setting.oracle, setting.point, setting.label, setting.gradient, config.samples, progress
+    )
+
+
+def predicted_second_moment(config: Config, setting: Setting, radius: float) -> float:
+    """E‖ḡ‖² by E3 and E2-shared for Gaussian directions; NaN for the laws without an entry.
+
+    On the network tr H and tr H² are taken as 0: the prediction is that of the linearised loss.
+    """
+    if config.directions != "gaussian":
+        return float("nan")
+    length = float(np.linalg.norm(setting.gradient))
+    values = {"d": setting.point.size, "grad": length, "V": setting.variance, "mu": radius}
+    if config.estimator == "antithetic":
+        single = find("E3-antithetic")(**values)
+    else:
+        single = find("E3-forward")(**values, tr=setting.trace, tr2=setting.trace_of_square)
+    return find("E2-shared")(grad_mu=length, M=single, q=config.num_directions)
+
+
+def _settings(config: Config, context: Context) -> Iterator[Setting]:
+    if "quadratic" in config.instances:
+        yield from _quadratics(config)
+    if "digits" in config.instances:
+        yield from _networks(config, context)
+
+
+def _quadratics(config: Config) -> Iterator[Setting]:
+    rng = np.random.default_rng(config.seed)
+    curvatures = rng.uniform(0.2, 1.0, config.dimension)
+    point, slope = rng.normal(size=(2, config.dimension)) / np.sqrt(config.dimension)
+    objective = diagonal_quadratic(curvatures, slope)
+    gradient = (curvatures * point + slope).astype(np.float32)
+    for deviation in config.deviations:
+        yield Setting(
+            "quadratic",
+            f"σ = {deviation:g}",
+            noisy_oracle(objective, deviation),
+            point.astype(np.float32),
+            0,
+            gradient,
+            deviation**2,
+            float(curvatures.sum()),
+            float((curvatures**2).sum()),
+        )
+
+
+def _networks(config: Config, context: Context) -> Iterator[Setting]:
+    victim = load_victim(config.model, config.defenses, config.image + 1, context.models, config.seed)
+    image, label = victim.images[-1:], victim.labels[-1:]
+    for name, defense in victim.defenses.items():
+        context.advance(f"V and gradient, {name}", 0, 1)
+        key = jax.random.fold_in(jax.random.key(config.seed), 1_000)
+        geometry = measure(key, victim.classifier, defense, image, label, config.draws)
+        context.advance(f"V and gradient, {name}", 1, 1)
+        oracle = loss_oracle(victim.classifier, defense)
+        variance = float(geometry.variance[0]) if defense.randomized else 0.0
+        yield Setting("digits", name, oracle, image[0], int(label[0]), geometry.gradient[0], variance, 0.0, 0.0)
+
+
+def _dataset(config: Config, settings: list[Setting], measured: list[GradientMoments], predicted) -> xr.Dataset:
+    shape = (len(settings), len(config.smoothing_radii))
+    table = np.array([[part for part in row] for row in measured]).reshape(*shape, len(STATISTICS), 2)
+    dims = ("curve", "smoothing_radius")
+    data: dict[str, Any] = {name: (dims, table[:, :, k, 0]) for k, name in enumerate(STATISTICS)}
+    data |= {f"{name}_standard_error": (dims, table[:, :, k, 1]) for k, name in enumerate(STATISTICS)}
+    data["predicted_second_moment"] = (dims, np.array(predicted).reshape(shape))
+    data["variance"] = ("curve", [s.variance for s in settings], {"long_name": "loss-level variance V"})
+    data["gradient_norm"] = ("curve", [float(np.linalg.norm(s.gradient)) for s in settings])
+    data["dimension"] = ("curve", [s.point.size for s in settings])
+    data["instance"] = ("curve", [s.instance for s in settings])
+    data["case"] = ("curve", [s.case for s in settings])
+    return xr.Dataset(data, {"smoothing_radius": list(config.smoothing_radii)})
+
+
+def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A row per curve and radius: measured, standard error, predicted."""
+    rows = [
+        {
+            "instance": str(data.instance[i].item()),
+            "case": str(data.case[i].item()),
+            "smoothing_radius": float(radius),
+            "second_moment": float(data.second_moment[i, j]),
+            "standard_error": float(data.second_moment_standard_error[i, j]),
+            "predicted": _number(data.predicted_second_moment[i, j]),
+            "cosine": float(data.cosine[i, j]),
+            "squared_bias": float(data.squared_bias[i, j]),
+            "squared_bias_standard_error": _number(data.squared_bias_standard_error[i, j]),
+        }
+        for i in range(data.sizes["curve"])
+        for j, radius in enumerate(data.smoothing_radius.values)
+    ]
+    return {"rows": rows}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+EXPERIMENT = Experiment(Config, plan, run, report)

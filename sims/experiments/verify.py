@@ -1,0 +1,123 @@
+"""Verify: every statement of the catalogue on certified instances, on real networks, with negative controls."""
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from sims.experiments.experiment import Context, Experiment, Plan, check_counts
+from sims.verification import convergence, first_moments, moment_bounds, networks, patches, second_moments, smoothing
+from sims.verification.check import Check, Row, run_check
+from sims.verification.controls import caught, controls
+from theory.catalogue import CATALOGUE, find
+
+SECTIONS = (smoothing, first_moments, second_moments, moment_bounds, patches, convergence)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Check statements against simulation; by default all of them."""
+
+    statements: tuple[str, ...] = ()
+    """Labels to check, e.g. E3-forward; none given means all."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an unknown label or a negative seed."""
+        check_counts(self, seed=0)
+        for label in self.statements:
+            find(label)
+
+
+def plan(config: Config) -> Plan:
+    """About sixty million function values, and four million network rows."""
+    share = len(config.statements or CATALOGUE) / len(CATALOGUE)
+    return Plan(int(64_000_000 * share), 90 * share, 900)
+
+
+def certified_checks() -> list[Check]:
+    """Every row whose constants are known exactly, apart from the network of orthogonal layers."""
+    return [check for section in SECTIONS for check in section.checks()]
+
+
+def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Run the checks of the chosen statements and all controls."""
+    context.advance("networks", 0, 1)
+    checks = certified_checks() + list(networks.checks(context.models))
+    context.advance("networks", 1, 1)
+    wanted = [check for check in checks if not config.statements or check.label in config.statements]
+    key = jax.random.key(config.seed)
+    rows = []
+    for i, check in enumerate(wanted):
+        context.advance("statements", i, len(wanted))
+        rows.append(run_check(_key_of(key, f"{check.label} {check.instance}"), check))
+    context.advance("statements", len(wanted), len(wanted))
+    verdicts = {}
+    broken = list(controls())
+    for i, control in enumerate(broken):
+        context.advance("negative controls", i, len(broken))
+        verdicts[control.name] = caught(_key_of(key, control.name), control)
+    context.advance("negative controls", len(broken), len(broken))
+    return _dataset(rows, verdicts), {}
+
+
+def _key_of(key: jax.Array, name: str) -> jax.Array:
+    """A key of its own for every row, whatever other rows there are."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def _dataset(rows: list[Row], verdicts: dict[str, bool]) -> xr.Dataset:
+    columns: dict[str, list] = {
+        "label": [row.check.label for row in rows],
+        "instance": [row.check.instance for row in rows],
+        "status": [row.bound.status for row in rows],
+        "sense": [row.bound.sense for row in rows],
+        "certified": [row.check.certified for row in rows],
+        "measured": [row.measured.value for row in rows],
+        "error": [row.measured.standard_error for row in rows],
+        "bound": [row.limit for row in rows],
+        "tightness": [row.measured.value / row.limit if row.limit else np.nan for row in rows],
+        "violated": [row.verdict.violated for row in rows],
+        "holds": [row.verdict.holds for row in rows],
+        "tight": [row.verdict.tight for row in rows],
+        "assumptions": ["; ".join(a.text for a in row.bound.assumptions) for row in rows],
+        "violated_assumptions": ["; ".join(row.violated_assumptions) for row in rows],
+    }
+    data: dict[str, Any] = {name: ("row", values) for name, values in columns.items()}
+    data["caught"] = ("control", list(verdicts.values()))
+    return xr.Dataset(data, {"control": list(verdicts)})
+
+
+def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The rows, the controls, and `ok`: proven statements hold on certified instances and every control is caught."""
+    names = ("label", "instance", "status", "certified", "measured", "error", "bound", "tightness", "holds")
+    rows = [
+        {name: data[name][i].item() for name in names}
+        | {"verdict": _verdict(data.isel(row=i)), "violated_assumptions": data.violated_assumptions[i].item() or None}
+        for i in range(data.sizes["row"])
+    ]
+    proven = [row for row in rows if row["certified"] and row["status"] == "proven"]
+    verdicts = [{"name": str(name), "caught": bool(data.caught[i])} for i, name in enumerate(data.control.values)]
+    held, violated = sum(row["holds"] for row in proven), [r for r in rows if r["verdict"] == "violated"]
+    return {
+        "rows": rows,
+        "controls": verdicts,
+        "proven_certified": f"{held} of {len(proven)} rows hold",
+        "statements": len({row["label"] for row in rows}),
+        "violated": [f"{row['label']} ({row['status']}) on {row['instance']}" for row in violated],
+        "ok": held == len(proven) and all(control["caught"] for control in verdicts),
+    }
+
+
+def _verdict(row: xr.Dataset) -> str:
+    if row.violated.item():
+        return "violated"
+    if not row.holds.item():
+        return "undecided"
+    return "tight" if row.tight.item() else "holds"
+
+
+EXPERIMENT = Experiment(Config, plan, run, report)

@@ -1,0 +1,114 @@
+"""Records of a run: `<out>/<experiment>/<hash>/` with `data.nc` and `manifest.json`. Imports no jax.
+
+The hash covers the configuration and the source of the packages that computed it: the same question to the same
+code is answered from the record. A folder is written under a temporary name and renamed, so a manifest means that
+the run is whole.
+"""
+
+import dataclasses
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xarray as xr
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("jax", "flax", "optax", "numpy", "sympy")
+
+
+class Record(NamedTuple):
+    """A finished run: its folder, its data, and its manifest."""
+
+    folder: Path
+    data: xr.Dataset
+    manifest: dict[str, Any]
+
+
+def record_folder(out: Path, experiment: str, config: Any) -> Path:
+    """Where the record of that configuration (a frozen dataclass) under this code belongs."""
+    text = json.dumps([experiment, dataclasses.asdict(config), source_hash()], sort_keys=True, default=str)
+    return out / experiment / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def source_hash() -> str:
+    """A hash of the source of theory, defenses and sims."""
+    digest = hashlib.sha256()
+    for package in ("theory", "defenses", "sims"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def prepare(out: Path) -> None:
+    """Create the output folder, or raise ValueError when nothing can be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ValueError(f"out must be a writable folder, got {out} ({error.strerror})") from error
+
+
+def write(folder: Path, data: xr.Dataset, manifest: Mapping[str, Any]) -> Record:
+    """Write the record and return it; the folder appears whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as temporary:
+        part = Path(temporary) / "record"
+        part.mkdir()
+        data.to_netcdf(part / "data.nc", engine="h5netcdf")
+        checksum = hashlib.sha256((part / "data.nc").read_bytes()).hexdigest()
+        full = {**manifest, "data_sha256": checksum}
+        (part / "manifest.json").write_text(json.dumps(full, indent=1, default=str) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    return Record(folder, data, full)
+
+
+def read(folder: Path) -> Record:
+    """The record in that folder; ValueError names a missing or damaged file and what to do."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        content = (folder / "data.nc").read_bytes()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"record {folder} is damaged ({error}); delete the folder and run again") from error
+    if not isinstance(manifest, dict) or hashlib.sha256(content).hexdigest() != manifest.get("data_sha256"):
+        raise ValueError(f"record {folder} is damaged (data.nc was altered); delete the folder and run again")
+    with xr.open_dataset(folder / "data.nc", engine="h5netcdf") as data:
+        return Record(folder, data.load(), manifest)
+
+
+def latest(out: Path, experiment: str) -> Record:
+    """The newest whole record of an experiment; ValueError names the command that makes one."""
+    folders = [path.parent for path in (out / experiment).glob("[!.]*/manifest.json")]
+    if not folders:
+        raise ValueError(f"no record of {experiment} under {out}; run `python -m sims {experiment}` first")
+    return read(max(folders, key=lambda folder: (folder / "manifest.json").stat().st_mtime_ns))
+
+
+def provenance() -> dict[str, Any]:
+    """Command, commit, source hash, versions and machine of this process."""
+    return {
+        "argv": sys.argv[1:],
+        "commit": _commit(),
+        "source": source_hash(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "machine": platform.machine(),
+    }
+
+
+def _commit() -> str:
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return run.stdout.strip()

@@ -1,0 +1,237 @@
+"""The engine's inner loop, inside jit: slots ask, wait, are told, leave and are refilled.
+
+Every iteration forwards the rows the slots wait for (`tiles`), tells each slot whose rows are all answered, and lets
+it ask again. As soon as an image has left, its slot goes to the next in the queue.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from sims.attacks.attack import Attack, Queries
+from sims.oracle import Answer, Oracle
+from sims.tiles import answer_rows, rows_to_forward
+
+RUNNING, FOOLED, EXHAUSTED, NON_FINITE, GAVE_UP = range(5)
+STATUS = ("running", "fooled", "budget exhausted", "non-finite answer", "gave up")
+INIT_STREAM, ATTACK_STREAM, DEFENSE_STREAM = range(3)
+
+
+class Queue(NamedTuple):
+    """The images to attack: images (n, h, w, c), labels (n,), streams (n,) one key per image."""
+
+    images: Float[Array, "n h w c"]
+    labels: Int[Array, " n"]
+    streams: Key[Array, " n"]
+
+
+class Slots(NamedTuple):
+    """The images in progress, one per slot.
+
+    position: (slots,) place in the queue, n when empty. steps, spent: (slots,) asks made, rows evaluated.
+    status: (slots,) RUNNING, or why the image is about to leave. asking: (slots,) bool, the attack asks next.
+    attack: the attack's states, stacked.
+    queries, answers: what was asked last, and the answers so far where `answered` (slots, width).
+    """
+
+    position: Int[Array, " slots"]
+    steps: Int[Array, " slots"]
+    spent: Int[Array, " slots"]
+    status: Int[Array, " slots"]
+    asking: Bool[Array, " slots"]
+    attack: Any
+    queries: Queries
+    answers: Answer
+    answered: Bool[Array, "slots width"]
+
+
+class Outcome(NamedTuple):
+    """Per image of the queue: its last candidate, the rows it cost, and its status (see `STATUS`)."""
+
+    images: Float[Array, "n h w c"]
+    queries: Int[Array, " n"]
+    status: Int[Array, " n"]
+
+
+class Rows(NamedTuple):
+    """Rows forwarded since the last return to the host: evaluated for an image, or only to fill a tile."""
+
+    evaluated: Int[Array, ""]
+    padded: Int[Array, ""]
+
+
+class EngineState(NamedTuple):
+    """What one chunk hands to the next; `waiting` is the position of the next image without a slot."""
+
+    slots: Slots
+    waiting: Int[Array, ""]
+    outcome: Outcome
+    rows: Rows
+
+
+class Machine(NamedTuple):
+    """The static half of a run: the attack, the oracle's functions, and the layout of the rows."""
+
+    attack: Attack
+    oracle: Oracle
+    query_budget: int
+    rows: int
+    tile: int
+    slots: int
+
+
+def start(machine: Machine, params: PyTree, queue: Queue) -> EngineState:
+    """Empty slots in front of the whole queue."""
+    count, shape, width = len(queue.images), queue.images.shape[1:], machine.attack.width
+    state = jax.eval_shape(machine.attack.init, queue.streams[0], queue.images[0], queue.labels[0])
+    keys = jax.eval_shape(lambda key: machine.oracle.draw(key, width), queue.streams[0])
+    rows = jax.ShapeDtypeStruct((width, *shape), jnp.float32)
+    answer = jax.eval_shape(machine.oracle.query, params, keys, rows, jax.ShapeDtypeStruct((width,), jnp.int32))
+    attack, answers = jax.tree.map(lambda a: jnp.zeros((machine.slots, *a.shape), a.dtype), (state, answer))
+    none = jnp.zeros((machine.slots, width), bool)
+    zeros = jnp.zeros(machine.slots, jnp.int32)
+    queries = Queries(jnp.zeros((machine.slots, width, *shape)), none)
+    slots = Slots(zeros + count, zeros, zeros, zeros, zeros > 0, attack, queries, answers, none)
+    nothing = jnp.zeros(count, jnp.int32)
+    return EngineState(slots, jnp.array(0), Outcome(queue.images, nothing, nothing), Rows(jnp.array(0), jnp.array(0)))
+
+
+def advance(machine: Machine, chunk: int, params: PyTree, queue: Queue, state: EngineState) -> EngineState:
+    """Run up to `chunk` iterations; results of images that left are in the outcome when it returns."""
+    machine = machine._replace(oracle=machine.oracle._replace(params=params))
+    count = len(queue.images)
+
+    def in_progress(slots):
+        return jnp.any(slots.position < count)
+
+    def undisturbed(carry):
+        slots, _, iterations = carry
+        return in_progress(slots) & ~jnp.any(slots.status != RUNNING) & (iterations < chunk)
+
+    def iterate(carry):
+        slots, rows, iterations = carry
+        return *_iterate(machine, queue, slots, rows), iterations + 1
+
+    def unfinished(carry):
+        state, iterations = carry
+        left = in_progress(state.slots) | (state.waiting < count)
+        return left & (iterations < chunk) | jnp.any(state.slots.status != RUNNING)
+
+    def refill_then_iterate(carry):
+        state, iterations = carry
+        state = _refill(machine, queue, state)
+        slots, rows, iterations = jax.lax.while_loop(undisturbed, iterate, (state.slots, state.rows, iterations))
+        return state._replace(slots=slots, rows=rows), iterations
+
+    state = state._replace(rows=Rows(jnp.array(0), jnp.array(0)))
+    return jax.lax.while_loop(unfinished, refill_then_iterate, (state, jnp.array(0)))[0]
+
+
+def _iterate(machine: Machine, queue: Queue, slots: Slots, rows: Rows) -> tuple[Slots, Rows]:
+    """Let the slots ask that may, forward waiting rows, and tell the slots whose rows are all answered."""
+    slots = _ask(machine, queue, slots)
+    slots, rows = _answer(machine, queue, slots, rows)
+    complete = _in_progress(queue, slots) & jnp.all(slots.answered | ~slots.queries.needed, axis=1)
+    failed = jnp.any(slots.answered & ~_finite_rows(slots.answers), axis=1)
+    told = jax.vmap(machine.attack.tell)(slots.attack, slots.queries, slots.answers)
+    attack = _select(complete & ~failed, told, slots.attack)
+    verdict = jnp.where(failed, NON_FINITE, jnp.where(attack.success, FOOLED, RUNNING))
+    status = jnp.where(complete, verdict, slots.status)
+    return slots._replace(attack=attack, status=status, asking=complete & (verdict == RUNNING)), rows
+
+
+def _answer(machine: Machine, queue: Queue, slots: Slots, rows: Rows) -> tuple[Slots, Rows]:
+    oracle, (count, width) = machine.oracle, slots.answered.shape
+    waiting = _flatten(slots.queries.needed & ~slots.answered & _in_progress(queue, slots)[:, None])
+    take = rows_to_forward(waiting, machine.tile, machine.rows)
+    draws = jax.vmap(lambda key: oracle.draw(key, width))(_step_keys(queue, slots, DEFENSE_STREAM))
+    answers, done, padding = answer_rows(
+        oracle,
+        machine.tile,
+        _flatten(draws),
+        _flatten(slots.queries.images),
+        jnp.repeat(queue.labels[slots.position], width),
+        waiting,
+        take,
+        jax.tree.map(_flatten, slots.answers),
+    )
+    done = done.reshape(count, width)
+    answers = jax.tree.map(lambda a: a.reshape(count, width, *a.shape[1:]), answers)
+    cost = oracle.rows_per_query
+    spent = slots.spent + cost * jnp.sum(done, axis=1)
+    rows = Rows(rows.evaluated + cost * take, rows.padded + cost * padding)
+    return slots._replace(answers=answers, answered=slots.answered | done, spent=spent), rows
+
+
+def _ask(machine: Machine, queue: Queue, slots: Slots) -> Slots:
+    """The next queries of the slots that ask; a step the budget cannot pay for, or an empty one, ends the image."""
+    queries = jax.vmap(machine.attack.ask)(_step_keys(queue, slots, ATTACK_STREAM), slots.attack)
+    cost = machine.oracle.rows_per_query * jnp.sum(queries.needed, axis=1)
+    too_dear = jnp.where(slots.spent + cost > machine.query_budget, EXHAUSTED, RUNNING)
+    return slots._replace(
+        steps=slots.steps + slots.asking,
+        status=jnp.where(slots.asking, jnp.where(cost == 0, GAVE_UP, too_dear), slots.status),
+        queries=_select(slots.asking, queries, slots.queries),
+        answered=slots.answered & ~slots.asking[:, None],
+    )
+
+
+def _refill(machine: Machine, queue: Queue, state: EngineState) -> EngineState:
+    """Write down the images that leave and give every free slot to the next in the queue."""
+    slots, outcome, count = state.slots, state.outcome, len(queue.images)
+    leaving = slots.status != RUNNING
+    place = jnp.where(leaving, slots.position, count)
+    outcome = Outcome(
+        outcome.images.at[place].set(slots.attack.image, mode="drop"),
+        outcome.queries.at[place].set(slots.spent, mode="drop"),
+        outcome.status.at[place].set(slots.status, mode="drop"),
+    )
+    free = leaving | (slots.position >= count)
+    offered = jnp.minimum(state.waiting + jnp.cumsum(free) - 1, count)
+    position = jnp.where(free, offered, slots.position)
+    entering = free & (position < count)
+    keys = jax.vmap(lambda key: jax.random.fold_in(key, INIT_STREAM))(queue.streams[position])
+    fresh = jax.vmap(machine.attack.init)(keys, queue.images[position], queue.labels[position])
+    slots = slots._replace(
+        position=position,
+        steps=jnp.where(free, 0, slots.steps),
+        spent=jnp.where(free, 0, slots.spent),
+        status=jnp.where(free, RUNNING, slots.status),
+        asking=jnp.where(free, entering, slots.asking),
+        attack=_select(entering, fresh, slots.attack),
+    )
+    return EngineState(slots, state.waiting + jnp.sum(entering), outcome, state.rows)
+
+
+def _in_progress(queue: Queue, slots: Slots) -> Bool[Array, " slots"]:
+    return (slots.position < len(queue.images)) & (slots.status == RUNNING)
+
+
+def _step_keys(queue: Queue, slots: Slots, stream: int) -> Key[Array, " slots"]:
+    def key_of(key, step):
+        return jax.random.fold_in(jax.random.fold_in(key, stream), step)
+
+    return jax.vmap(key_of)(queue.streams[slots.position], slots.steps)
+
+
+def _flatten(rows: Array) -> Array:
+    return rows.reshape(-1, *rows.shape[2:])
+
+
+def _finite_rows(answers: Answer) -> Bool[Array, "slots width"]:
+    finite = jnp.isfinite(answers.value)
+    return jnp.all(finite, axis=tuple(range(2, finite.ndim)))
+
+
+def _select(mask: Bool[Array, " slots"], chosen: PyTree, other: PyTree) -> PyTree:
+    def pick(a, b):
+        return jnp.where(mask.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(pick, chosen, other)
+
+
+compiled_advance: Callable[..., EngineState] = jax.jit(advance, static_argnums=(0, 1))
+compiled_start: Callable[..., EngineState] = jax.jit(start, static_argnums=0)

@@ -1,0 +1,68 @@
+"""Slow-down of an attack by a defence: measured by restricted mean queries, predicted from the second moment (C5)."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from theory.catalogue import find
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """A number with its two-sided 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def restricted_queries(queries: Int[np.ndarray, " n"], success: np.ndarray, budget: int) -> Float[np.ndarray, " n"]:
+    """Queries until success, censored at the budget: an image that resisted counts as the whole budget."""
+    return np.where(success, queries, budget).astype(float)
+
+
+def measured_slow_down(
+    reference: Float[np.ndarray, " n"], defended: Float[np.ndarray, " n"], seed: int
+) -> Interval:
+    """Ratio of restricted mean queries on the same images, with a paired bootstrap interval over the images."""
+    draws = np.random.default_rng(seed).integers(len(reference), size=(RESAMPLES, len(reference)))
+    ratios = defended[draws].mean(axis=1) / reference[draws].mean(axis=1)
+    tail = 100 * (1 - LEVEL) / 2
+    return Interval(float(defended.mean() / reference.mean()), *(float(x) for x in np.percentile(ratios, [tail, 100 - tail])))
+
+
+def predicted_slow_down(
+    reference: Float[np.ndarray, " n"],
+    budget: int,
+    gradient_norms: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
+    variances: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
+    dimension: int,
+    smoothing_radius: float,
+) -> float:
+    """Slow-down of the antithetic estimator by E3, C2's scaling: steps grow as E‖g‖²/‖∇F̄‖².
+
+    Each image's reference queries are multiplied by the ratio of that quantity, defended over reference (both pairs
+    are in that order reversed: reference first), and censored at the budget. The loss is taken as linear.
+    """
+    costs = [
+        np.array([_relative_second_moment(dimension, g, v, smoothing_radius) for g, v in zip(grad, var, strict=True)])
+        for grad, var in zip(gradient_norms, variances, strict=True)
+    ]
+    stretched = np.minimum(reference * costs[1] / costs[0], budget)
+    return float(np.where(reference < budget, stretched, budget).mean() / reference.mean())
+
+
+def _relative_second_moment(dimension: int, gradient_norm: float, variance: float, smoothing_radius: float) -> float:
+    moment = find("E3-antithetic")(d=dimension, grad=gradient_norm, V=variance, mu=smoothing_radius)
+    return moment / gradient_norm**2
+
+
+def wilson(successes: int, trials: int) -> Interval:
+    """Share of successes with Wilson's 95 % interval (1927)."""
+    z, share = 1.959964, successes / trials
+    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return Interval(share, float(max(centre - half, 0)), float(min(centre + half, 1)))

@@ -1,0 +1,119 @@
+"""P1 and P2 through the defences themselves: shift pools, image-wise and patch-wise, on a loss linear in the pixels."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from defenses.defense import Defense
+from defenses.purifiers.family import patchwise_choice, random_choice
+from defenses.purifiers.shift import shift_family
+from sims.streaming import Estimate, absorb, empty
+from sims.verification.check import Check, Measure, exact, sampled
+
+SIDE, PATCH, PATCHES, K, SAMPLES = 4, 2, 4, 3, 40_000
+RATIO_SAMPLES = 800_000  # a bound far below the measured value asks for a small error
+POOLS, POOL_SIZES = 40_000, (2, 6)
+
+
+def checks() -> Iterator[Check]:
+    """Rows of P1 and P2."""
+    rng = np.random.default_rng(5)
+    slope = rng.normal(size=(SIDE, SIDE, 1))
+    agreeing = np.array([1.0, -0.5, 0.2])[:, None, None, None] * np.ones((1, SIDE, SIDE, 1))
+    pools = {"random shifts": (rng.normal(size=(K, SIDE, SIDE, 1)), slope), "agreeing shifts": (agreeing, agreeing[0])}
+    for name, (shifts, weights) in pools.items():
+        patchwise = patchwise_choice(shift_family(jnp.asarray(shifts, jnp.float32)), PATCH)
+        whole = random_choice(shift_family(jnp.asarray(shifts, jnp.float32)))
+        distances = _patch_distances(shifts)
+        root_mean_squares, worst = np.sqrt(distances.mean(axis=(0, 1))), np.sqrt(distances.max(axis=(0, 1)))
+        for way, defense in (("image-wise", whole), ("patch-wise", patchwise)):
+            measure = _mean_square_distance(defense)
+            yield Check("P1-diversity", f"{name}, {way}", {"nu_p": root_mean_squares}, measure)
+        yield Check("P1-worst", name, {"nu_p": worst}, _worst_distance(patchwise))
+        effects = _patch_effects(shifts, weights)
+        variance = _loss_variance(patchwise, weights)
+        yield Check("P1-variance", name, {"V_p": effects.var(axis=0)}, variance)
+        yield Check("P1-ratio", name, {"V": float(effects.sum(axis=1).var()), "P": PATCHES}, variance)
+    for size in POOL_SIZES:
+        yield Check("P2-mean", f"Gaussian losses, K = {size}", {"V": 2.0, "K": size}, _pool_variances(size, 2.0))
+        yield Check("P2-scatter", f"Gaussian losses, K = {size}", {"K": size}, _pool_scatter(size))
+
+
+def _by_patch(images: np.ndarray) -> np.ndarray:
+    """(..., SIDE, SIDE, 1) cut into (..., PATCHES, pixels of a patch)."""
+    count = SIDE // PATCH
+    cut = images.reshape(*images.shape[:-3], count, PATCH, count, PATCH)
+    return np.swapaxes(cut, -3, -2).reshape(*images.shape[:-3], PATCHES, PATCH * PATCH)
+
+
+def _patch_distances(shifts: np.ndarray) -> np.ndarray:
+    """(K, K, PATCHES) squared distances of every ordered pair."""
+    patches = _by_patch(shifts)
+    return ((patches[:, None] - patches[None]) ** 2).sum(axis=-1)
+
+
+def _patch_effects(shifts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(K, PATCHES) what each purifier's patch adds to the loss ⟨weights, x⟩."""
+    return _by_patch(shifts * weights).sum(axis=-1)
+
+
+def _pair(defense: Defense, key) -> jax.Array:
+    """(2, SIDE, SIDE, 1): a zero image under two fresh draws."""
+    return defense.apply(defense.params, jax.random.split(key), jnp.zeros((2, SIDE, SIDE, 1)))
+
+
+def _mean_square_distance(defense: Defense) -> Measure:
+    def statistic(key):
+        one, other = _pair(defense, key)
+        return jnp.sum((one - other) ** 2)
+
+    return sampled(statistic, SAMPLES)
+
+
+def _worst_distance(defense: Defense) -> Measure:
+    def measure(key) -> Estimate:
+        keys = jax.random.split(key, SAMPLES)
+        pairs = jax.jit(jax.vmap(lambda k: jnp.sum(jnp.diff(_pair(defense, k), axis=0) ** 2)))(keys)
+        return exact(float(jnp.sqrt(pairs.max())))
+
+    return measure
+
+
+def _loss_variance(defense: Defense, weights: np.ndarray) -> Measure:
+    """V from pairs of fresh draws: half the squared difference of their losses."""
+    slope = jnp.asarray(weights, jnp.float32)
+
+    def statistic(key):
+        one, other = _pair(defense, key)
+        return jnp.sum(slope * (one - other)) ** 2 / 2
+
+    return sampled(statistic, RATIO_SAMPLES, 100_000)
+
+
+def _pool_variance(key, size: int, variance: float) -> jax.Array:
+    """Variance over the members of one random pool of `size` Gaussian losses."""
+    return jnp.var(jnp.sqrt(variance) * jax.random.normal(key, (size,)))
+
+
+def _pool_variances(size: int, variance: float) -> Measure:
+    return sampled(lambda key: _pool_variance(key, size, variance), POOLS)
+
+
+def _pool_scatter(size: int) -> Measure:
+    """Relative standard deviation of the pool variance: its mean over groups of pools, error from the groups."""
+
+    def measure(key) -> Estimate:
+        groups = empty(1)
+        relative = jax.jit(lambda k: _relative_scatter(jax.vmap(lambda one: _pool_variance(one, size, 1.0))(k)))
+        for i in range(20):
+            keys = jax.random.split(jax.random.fold_in(key, i), POOLS)
+            groups = absorb(groups, np.asarray(relative(keys))[None, None])
+        return groups.estimate(0)
+
+    return measure
+
+
+def _relative_scatter(values: jax.Array) -> jax.Array:
+    return jnp.std(values, ddof=1) / jnp.mean(values)
