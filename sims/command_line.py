@@ -86,9 +86,9 @@ def _run(name: str, experiment: Experiment, command: Command) -> int:
     folder = records.record_folder(command.out, name, command.config)
     known = (folder / "manifest.json").exists()
     record = records.read(folder) if known else _compute(name, experiment, command, folder)
-    report = experiment.report(record.data, record.manifest)
+    report = record.manifest["report"]
     if command.json:
-        print(json.dumps(report))
+        print(json.dumps(report, allow_nan=False))
     else:
         _show(name, report)
         print(f"{'already done' if known else 'done'}: {folder}")
@@ -107,6 +107,7 @@ def _compute(name: str, experiment: Experiment, command: Command, folder: Path) 
         **records.provenance(),
         **facts,
     }
+    manifest["report"] = experiment.report(data, manifest)
     record = records.write(folder, data, manifest)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return record

@@ -90,8 +90,7 @@ def run_attack(
     """
     _check(attack, oracle, images, labels, ids)
     started = time.perf_counter()
-    streams = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.asarray(ids, jnp.int32))
-    queue = Queue(jnp.asarray(images, jnp.float32), jnp.asarray(labels, jnp.int32), streams)
+    queue = queue_of(key, images, labels, ids)
     machine = machine_of(attack, oracle, schedule)
     state = compiled_start(machine, oracle.params, queue)
     totals = np.zeros(2, np.int64)
@@ -108,9 +107,24 @@ def run_attack(
     return Result(*outcome, int(totals[0]), int(totals[1]), time.perf_counter() - started)
 
 
+def queue_of(key: Key[Array, ""], images, labels, ids) -> Queue:
+    """The images to attack on the device, each with a random stream of its own."""
+    streams = _streams(key, jnp.asarray(ids, jnp.int32))
+    return Queue(jnp.asarray(images, jnp.float32), jnp.asarray(labels, jnp.int32), streams)
+
+
+@jax.jit
+def _streams(key, ids):
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(ids)
+
+
 def machine_of(attack: Attack, oracle: Oracle, schedule: Schedule) -> Machine:
-    """The static half of a run; a step of several rows gets one slot more than `rows` holds, so that tiles fill."""
-    slots = schedule.rows // attack.width + (attack.width > 1)
+    """The static half of a run.
+
+    Where a step asks for several rows, one spare slot per tile keeps rows waiting, so that tiles fill.
+    """
+    spare = schedule.rows // schedule.tile if attack.width > 1 else 0
+    slots = schedule.rows // attack.width + spare
     return Machine(attack, oracle._replace(params=None), schedule.query_budget, schedule.rows, schedule.tile, slots)
 
 

@@ -96,7 +96,7 @@ def start(machine: Machine, params: PyTree, queue: Queue) -> EngineState:
     queries = Queries(jnp.zeros((machine.slots, width, *shape)), none)
     slots = Slots(zeros + count, zeros, zeros, zeros, zeros > 0, attack, queries, answers, none)
     nothing = jnp.zeros(count, jnp.int32)
-    return EngineState(slots, jnp.array(0), Outcome(queue.images, nothing, nothing), Rows(jnp.array(0), jnp.array(0)))
+    return EngineState(slots, jnp.int32(0), Outcome(queue.images, nothing, nothing), Rows(jnp.int32(0), jnp.int32(0)))
 
 
 def advance(machine: Machine, chunk: int, params: PyTree, queue: Queue, state: EngineState) -> EngineState:
@@ -126,8 +126,8 @@ def advance(machine: Machine, chunk: int, params: PyTree, queue: Queue, state: E
         slots, rows, iterations = jax.lax.while_loop(undisturbed, iterate, (state.slots, state.rows, iterations))
         return state._replace(slots=slots, rows=rows), iterations
 
-    state = state._replace(rows=Rows(jnp.array(0), jnp.array(0)))
-    return jax.lax.while_loop(unfinished, refill_then_iterate, (state, jnp.array(0)))[0]
+    state = state._replace(rows=Rows(jnp.int32(0), jnp.int32(0)))
+    return jax.lax.while_loop(unfinished, refill_then_iterate, (state, jnp.int32(0)))[0]
 
 
 def _iterate(machine: Machine, queue: Queue, slots: Slots, rows: Rows) -> tuple[Slots, Rows]:
@@ -168,7 +168,7 @@ def _answer(machine: Machine, queue: Queue, slots: Slots, rows: Rows) -> tuple[S
 
 def _ask(machine: Machine, queue: Queue, slots: Slots) -> Slots:
     """The next queries of the slots that ask; a step the budget cannot pay for, or an empty one, ends the image."""
-    queries = jax.vmap(machine.attack.ask)(_step_keys(queue, slots, ATTACK_STREAM), slots.attack)
+    queries = _asked(machine, _step_keys(queue, slots, ATTACK_STREAM), slots)
     cost = machine.oracle.rows_per_query * jnp.sum(queries.needed, axis=1)
     too_dear = jnp.where(slots.spent + cost > machine.query_budget, EXHAUSTED, RUNNING)
     return slots._replace(
@@ -177,6 +177,18 @@ def _ask(machine: Machine, queue: Queue, slots: Slots) -> Slots:
         queries=_select(slots.asking, queries, slots.queries),
         answered=slots.answered & ~slots.asking[:, None],
     )
+
+
+def _asked(machine: Machine, keys: Key[Array, " slots"], slots: Slots) -> Queries:
+    """What the attacks ask for; where a step is wide, and so costly to make, slots that do not ask are skipped."""
+    if machine.attack.width == 1:
+        return jax.vmap(machine.attack.ask)(keys, slots.attack)
+
+    def one(slot):
+        asking, key, state, queries = slot
+        return jax.lax.cond(asking, machine.attack.ask, lambda key, state: queries, key, state)
+
+    return jax.lax.map(one, (slots.asking, keys, slots.attack, slots.queries))
 
 
 def _refill(machine: Machine, queue: Queue, state: EngineState) -> EngineState:

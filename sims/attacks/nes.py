@@ -7,6 +7,7 @@ alone. Every query is a valid image: probes are clipped to the box, which damps 
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
@@ -38,10 +39,14 @@ def nes(norm: Norm, epsilon: float, estimator: GradientEstimator, rule: optax.Gr
         return NESState(image, image, jnp.array(False), rule.init(image), jnp.array(True))
 
     def ask(key, state):
-        probes = estimator.points(state.image, estimator.directions(key, state.image.shape))
-        candidate = jnp.zeros_like(probes).at[0].set(state.image)
-        images = jnp.where(state.probing, jnp.clip(probes, 0, 1), candidate)
+        images = jax.lax.cond(state.probing, probes, candidate, key, state.image)
         return Queries(images, state.probing | (jnp.arange(width) == 0))
+
+    def probes(key, image):
+        return jnp.clip(estimator.points(image, estimator.directions(key, image.shape)), 0, 1)
+
+    def candidate(key, image):
+        return jnp.zeros((width, *image.shape)).at[0].set(image)
 
     def tell(state, queries, answers):
         gradient = estimator.combine(queries.images, answers.value)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 import xarray as xr
@@ -112,6 +113,7 @@ def _dataset(
         "success": (dims, stack("success")),
         "status": (dims, stack("status"), {"meanings": ", ".join(STATUS)}),
         "adversarial": ((*dims, "height", "width", "channel"), stack("images"), {"units": "pixel units"}),
+        "purified": ((*dims, "height", "width", "channel"), _purified(config, victim, results), {"units": "pixel units"}),
         "clean": (("image", "height", "width", "channel"), victim.images),
         "label": ("image", victim.labels),
         "variance": (
@@ -124,6 +126,17 @@ def _dataset(
     }
     coordinates = {"defense": list(config.defenses), "attack": list(config.attacks), "image": victim.ids}
     return xr.Dataset(data, coordinates)
+
+
+def _purified(config: Config, victim: Victim, results: list[list[Result]]) -> np.ndarray:
+    """One draw of each defence on its adversarial images, (defense, attack, image, h, w, c)."""
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 3), config.images)
+    return np.array(
+        [
+            [defense.apply(defense.params, keys, jnp.asarray(result.images)) for result in row]
+            for defense, row in zip(victim.defenses.values(), results, strict=True)
+        ]
+    )
 
 
 def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:

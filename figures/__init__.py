@@ -1,0 +1,1 @@
+"""Figures: pictures and tables drawn from the records of the simulations (`python -m figures`)."""

@@ -1,0 +1,20 @@
+"""All figures by name."""
+
+from figures import convergence, diversity, robust_accuracy, scans, second_moment, tightness
+from figures.plot import Plot
+
+PLOTS: dict[str, Plot] = {
+    "second-moment": second_moment.PLOT,
+    "convergence": convergence.PLOT,
+    "diversity": diversity.PLOT,
+    "tightness": tightness.PLOT,
+    "robust-accuracy": robust_accuracy.PLOT,
+    "scans": scans.PLOT,
+}
+
+
+def find_plot(name: str) -> Plot:
+    """The figure of that name; ValueError lists the names there are."""
+    if name not in PLOTS:
+        raise ValueError(f"figure must be one of {', '.join(PLOTS)}, got {name!r}")
+    return PLOTS[name]

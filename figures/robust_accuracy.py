@@ -1,0 +1,78 @@
+"""Robust accuracy against queries, under the first-success rule, with a panel for the null attack."""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from figures.intervals import wilson_band
+from figures.marks import colour, spoken
+from figures.plot import Plot, Records
+from sims.records import Record
+
+TITLES = {"nes": "NES", "square": "Square", "null": "null: clean image resubmitted"}
+
+
+def draw(records: Records) -> Figure:
+    """One panel per attack of the record `attack`, one curve per defence."""
+    record = records["attack"]
+    attacks = record.data["attack"].values
+    figure = Figure(figsize=(1.2 + 1.95 * len(attacks), 2.9))
+    panels = figure.subplots(1, len(attacks), sharey=True, squeeze=False)[0]
+    for axes, attack in zip(panels, attacks, strict=True):
+        _panel(axes, record, str(attack))
+    panels[0].set_ylabel("robust accuracy  (% of images)")
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1, symbol=None))
+    panels[0].set_ylim(-0.02, 1.02)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=len(handles),
+        title="bands: 95 % Wilson",
+        title_fontsize=7,
+    )
+    return figure
+
+
+def survivors(cell: xr.Dataset, budget: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Query counts from 1 to the budget, and how many images are not yet fooled after each.
+
+    An image counts as fooled from its own `queries` on; one that resisted never does.
+    """
+    fooled_at = cell["queries"].values[cell["success"].values]
+    counts = np.unique(np.concatenate([[1, budget], fooled_at]))
+    return counts, cell.sizes["image"] - (fooled_at[None, :] <= counts[:, None]).sum(axis=1)
+
+
+def shares(standing: Int[np.ndarray, " n"], images: int) -> tuple[Float[np.ndarray, " n"], ...]:
+    """Share of the images standing, with the lower and upper ends of its 95 % interval."""
+    return standing / images, *wilson_band(standing, images)
+
+
+def _panel(axes: Axes, record: Record, attack: str) -> None:
+    budget = record.manifest["config"]["options"]["query_budget"]
+    cells = record.data.sel(attack=attack)
+    for i, defense in enumerate(cells["defense"].values):
+        cell = cells.isel(defense=i)
+        counts, standing = survivors(cell, budget)
+        share, low, high = shares(standing, cell.sizes["image"])
+        kind = "randomised" if cell["randomized"].item() else "deterministic"
+        axes.step(counts, share, where="post", color=colour(i), label=f"{spoken(defense)} ({kind})")
+        axes.fill_between(counts, low, high, step="post", color=colour(i), alpha=0.2, linewidth=0)
+    axes.set(
+        xscale="log",
+        xlim=(1, budget),
+        xlabel=f"queries  (rows; budget {budget})",
+        title=TITLES.get(attack, spoken(attack)),
+    )
+
+
+PLOT = Plot(
+    "Robust accuracy against queries",
+    {"attack": ("queries", "success", "randomized")},
+    draw,
+)

@@ -1,0 +1,75 @@
+"""Scans: clean, attacked and purified images per defence, with the true label and the outcome."""
+
+import textwrap
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures.marks import spoken
+from figures.plot import Plot, Records
+
+ROWS = 5
+OUTCOMES = {True: ("fooled", "C1"), False: ("resisted", "C0")}
+
+
+def draw(records: Records) -> Figure:
+    """A row per image: the clean scan, then attacked and purified per defence, under the first attack."""
+    data = records["attack"].data.isel(attack=0)
+    chosen = first_of_each_label(data["label"].values)[:ROWS]
+    defenses = data["defense"].values
+    columns = 1 + 2 * len(defenses)
+    figure = Figure(figsize=(columns, 1.13 * len(chosen) + 0.7))
+    figure.suptitle(
+        f"{str(data['attack'].item()).upper()} on the first image of {len(chosen)} classes; "
+        "purified: one draw of the defence on the attacked image",
+        fontsize=8.5,
+    )
+    grid = figure.subplots(len(chosen), columns, squeeze=False)
+    for row, image in enumerate(chosen):
+        _row(grid[row], data.isel(image=image))
+    for axes, title in zip(grid[0], _titles(defenses), strict=True):
+        axes.set_title(title, fontsize=7.5)
+    return figure
+
+
+def first_of_each_label(labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " k"]:
+    """Index of the first image of every label, in the order of the labels."""
+    return np.unique(labels, return_index=True)[1]
+
+
+def _titles(defenses: np.ndarray) -> list[str]:
+    names = [textwrap.fill(spoken(name), 14) for name in defenses]
+    return ["clean", *(f"{name}\n{kind}" for name in names for kind in ("attacked", "purified"))]
+
+
+def _row(panels: np.ndarray, scan: xr.Dataset) -> None:
+    _show(panels[0], scan["clean"].values)
+    panels[0].set_ylabel(f"label {scan['label'].item()}")
+    for i in range(scan.sizes["defense"]):
+        cell, (attacked, purified) = scan.isel(defense=i), panels[1 + 2 * i : 3 + 2 * i]
+        outcome, colour = OUTCOMES[bool(cell["success"])]
+        _show(attacked, cell["adversarial"].values)
+        _show(purified, cell["purified"].values)
+        attacked.set_xlabel(
+            f"{outcome}, {cell['queries'].item()} queries", color=colour, fontsize=6.5, labelpad=2
+        )
+        for axes in (attacked, purified):
+            axes.spines[:].set(visible=True, color=colour, linewidth=1.4)
+
+
+def _show(axes: Axes, image: Float[np.ndarray, "h w c"]) -> None:
+    """One image in [0, 1]; a single channel is drawn in grey."""
+    axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+    axes.spines[:].set(visible=True, color="0.6")
+
+
+PLOT = Plot(
+    "Clean, attacked and purified scans",
+    {"attack": ("clean", "adversarial", "purified", "label", "success", "queries")},
+    draw,
+)

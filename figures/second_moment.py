@@ -1,0 +1,82 @@
+"""E‖ĝ‖² against the smoothing radius μ: the closed form E3 as lines, measured estimates as points."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures.intervals import Z
+from figures.marks import key_line, key_point, measured, predicted, spoken
+from figures.plot import Plot, Records
+from sims.records import Record
+from theory.catalogue import find
+
+FINE = 200
+PANELS = {
+    "quadratic": ("quadratic", "μ (units of x)", "E3, exact"),
+    "digits": ("digits network", "μ (pixel units)", "E3 of the linearised loss"),
+}
+
+
+def draw(records: Records) -> Figure:
+    """One panel per instance of the record `moments`."""
+    record = records["moments"]
+    instances = [name for name in PANELS if name in record.data["instance"].values]
+    figure = Figure(figsize=(3.5 * len(instances), 2.8))
+    for axes, instance in zip(figure.subplots(1, len(instances), squeeze=False)[0], instances, strict=True):
+        _panel(axes, record, instance)
+    return figure
+
+
+def predicted_curve(record: Record, curve: int) -> tuple[np.ndarray, np.ndarray]:
+    """Radii and predicted E‖ĝ‖²: finely for antithetic Gaussian estimates, else at the record's own."""
+    data, config = record.data.isel(curve=curve), record.manifest["config"]
+    radii = data["smoothing_radius"].values
+    if (config["estimator"], config["directions"]) != ("antithetic", "gaussian"):
+        return radii, data["predicted_second_moment"].values
+    fine = np.geomspace(radii.min(), radii.max(), FINE)
+    return fine, np.array([_antithetic(data, config["num_directions"], radius) for radius in fine])
+
+
+def _antithetic(data: xr.Dataset, num_directions: int, radius: float) -> float:
+    length = data["gradient_norm"].item()
+    single = find("E3-antithetic")(
+        d=data["dimension"].item(), grad=length, V=data["variance"].item(), mu=radius
+    )
+    return find("E2-shared")(grad_mu=length, M=single, q=num_directions)
+
+
+def _panel(axes: Axes, record: Record, instance: str) -> None:
+    name, radius_label, law = PANELS[instance]
+    curves = np.flatnonzero(record.data["instance"].values == instance)
+    for index, curve in enumerate(curves):
+        data = record.data.isel(curve=curve)
+        label = f"{spoken(data['case'].item())}  (V = {data['variance'].item():.3g})"
+        half_width = Z * data["second_moment_standard_error"]
+        measured(axes, data["smoothing_radius"], data["second_moment"], half_width, index, label)
+        predicted(axes, *predicted_curve(record, int(curve)), index)
+    axes.set(xscale="log", yscale="log", xlabel=f"smoothing radius {radius_label}")
+    axes.set_ylabel(
+        r"$\mathrm{E}\,\|\hat g\|^2$  (loss² per " + ("x²)" if instance == "quadratic" else "pixel unit²)")
+    )
+    axes.set_title(f"{name}, d = {record.data['dimension'].values[curves[0]]}")
+    handles = axes.get_legend_handles_labels()[0]
+    axes.legend(handles=[*handles, key_line(law), key_point("measured, 95 % interval")])
+
+
+PLOT = Plot(
+    "Second moment of a gradient estimate against the smoothing radius",
+    {
+        "moments": (
+            "second_moment",
+            "second_moment_standard_error",
+            "predicted_second_moment",
+            "variance",
+            "gradient_norm",
+            "dimension",
+            "instance",
+            "case",
+        )
+    },
+    draw,
+)

@@ -1,0 +1,139 @@
+"""The closing table: slow-down predicted and measured, robust accuracy, statements, controls."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from figures.registry import PLOTS
+from figures.rendering import files
+from sims.records import Record, latest
+
+SLOWED = "nes"
+"""The attack whose slow-down is predicted."""
+WIDTH = 110
+
+
+def summarise(out: Path) -> dict[str, Any]:
+    """The numbers of the closing table, from the newest records `attack` and `verify` under `out`.
+
+    Raises ValueError naming the command that makes a record which is missing, damaged or without its report.
+    """
+    attack, verify = latest(out, "attack"), latest(out, "verify")
+    report = _report(attack, "attack")
+    made = [str(path) for name in PLOTS for path in files(name, out) if path.exists()]
+    return {
+        **{key: report[key] for key in ("query_budget", "norm", "epsilon")},
+        "images": attack.data.sizes["image"],
+        "defenses": _defenses(report["rows"]),
+        "statements": _statements(verify),
+        "controls": _controls(verify),
+        "figures": {"folder": str(out / "figures"), "files": made},
+    }
+
+
+def _report(record: Record, experiment: str) -> dict[str, Any]:
+    report = record.manifest.get("report")
+    if not isinstance(report, dict) or not report.get("rows"):
+        raise ValueError(f"record {record.folder} has no report; run `python -m sims {experiment}` again")
+    return report
+
+
+def _defenses(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One entry per defence, in the order of the record: the first is the reference."""
+    slowed = [row for row in rows if row["attack"] == SLOWED]
+    if not slowed:
+        raise ValueError(f"the attack record has no {SLOWED}; run `python -m sims attack` again")
+    return [
+        {
+            "defense": row["defense"],
+            "V": row["V"],
+            "slow_down_predicted": row["slow_down_predicted"],
+            "slow_down": row["slow_down"],
+            "slow_down_interval": row["slow_down_interval"],
+            "robust_accuracy": {
+                other["attack"]: {"value": other["robust_accuracy"], "interval": other["interval"]}
+                for other in rows
+                if other["defense"] == row["defense"]
+            },
+        }
+        for row in slowed
+    ]
+
+
+def _statements(verify: Record) -> dict[str, Any]:
+    """Rows on certified instances: how many of the proven ones hold, and what was violated."""
+    rows = _report(verify, "verify")["rows"]
+    certified = [row for row in rows if row["certified"]]
+    proven = [row for row in certified if row["status"] == "proven"]
+    failed = [row for row in certified if row["verdict"] == "violated"]
+    return {
+        "labels": len({row["label"] for row in proven}),
+        "held": sum(row["holds"] for row in proven),
+        "tested": len(proven),
+        "not_held": [_named(row) for row in proven if not row["holds"]],
+        "variants_violated": [_named(row) for row in failed if row["status"] == "variant"],
+    }
+
+
+def _named(row: dict[str, Any]) -> str:
+    return f"{row['label']} on {row['instance']}"
+
+
+def _controls(verify: Record) -> dict[str, int]:
+    controls = _report(verify, "verify")["controls"]
+    return {"caught": sum(control["caught"] for control in controls), "all": len(controls)}
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Print the summary as a table and a few lines, at most 110 columns where the output is no terminal."""
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    console.print(_table(summary))
+    statements, controls, figures = summary["statements"], summary["controls"], summary["figures"]
+    lines = [
+        f"proven statements, certified rows: {statements['held']} of {statements['tested']} hold "
+        f"({statements['labels']} statements)",
+        *(f"  does not hold: {name}" for name in statements["not_held"]),
+        f"recalled variants violated: {'; '.join(statements['variants_violated']) or 'none'}",
+        f"negative controls caught: {controls['caught']} of {controls['all']}",
+        f"figures: {len(figures['files'])} files in {figures['folder']}",
+    ]
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _table(summary: dict[str, Any]) -> Table:
+    title = (
+        f"{summary['images']} images, {summary['query_budget']} queries each, "
+        f"{summary['norm']} distance at most {summary['epsilon']:g}; 95 % intervals in brackets"
+    )
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    attacks = list(summary["defenses"][0]["robust_accuracy"])
+    table.add_column("defence", no_wrap=True)
+    for heading in ("V", "slow-down\npredicted", f"slow-down\nmeasured ({SLOWED})"):
+        table.add_column(heading, justify="right")
+    for attack in attacks:
+        table.add_column(f"robust %\n{attack}", justify="right")
+    for row in summary["defenses"]:
+        table.add_row(
+            row["defense"], *_slow_down_cells(row), *(_share(row["robust_accuracy"][a]) for a in attacks)
+        )
+    return table
+
+
+def _slow_down_cells(row: dict[str, Any]) -> tuple[str, str, str]:
+    low, high = row["slow_down_interval"]
+    predicted = row["slow_down_predicted"]
+    return (
+        f"{row['V']:.3g}",
+        "–" if predicted is None else f"{predicted:.2f}",
+        f"{row['slow_down']:.2f} \\[{low:.2f}, {high:.2f}]",
+    )
+
+
+def _share(share: dict[str, Any]) -> str:
+    low, high = share["interval"]
+    return f"{100 * share['value']:.0f} \\[{100 * low:.0f}, {100 * high:.0f}]"

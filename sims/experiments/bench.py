@@ -1,0 +1,182 @@
+"""Bench: what the engine costs beside the bare network, and whether memory grows, as ratios taken in one run."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from defenses import zoo
+from defenses.classifiers.classifier import Classifier
+from defenses.purifiers.identity import identity
+from sims.attacks.table import AttackOptions, build_attack
+from sims.engine import Schedule, machine_of, queue_of, run_attack
+from sims.experiments.experiment import Context, Experiment, Plan, check_counts
+from sims.oracle import Oracle, loss_oracle
+from sims.slots import compiled_advance, compiled_start
+
+BATCHES = (16, 32, 64, 128)
+MEASURE_MEMORY = (
+    "import resource, sys; from sims.command_line import main; main(sys.argv[1:]); "
+    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Engine overhead and waste on a CIFAR-size ResNet-20 with random weights, and the memory of `moments`."""
+
+    images: int = 256
+    """Images in the queue."""
+    query_budget: int = 84
+    """Rows one image may cost."""
+    rows: int = 64
+    """Rows in flight."""
+    tile: int = 16
+    """Rows per forward pass."""
+    hard_epsilon: float = 0.0005
+    """Radius at which at least half of the images use the whole budget, pixel units."""
+    easy_epsilon: float = 0.05
+    """Radius at which most images fall early, pixel units."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the first setting outside its range."""
+        check_counts(self, images=1, seed=0)
+        Schedule(self.query_budget, self.rows, self.tile)
+        for epsilon in (self.hard_epsilon, self.easy_epsilon):
+            build_attack("square", AttackOptions(epsilon=epsilon))
+
+
+class Case(NamedTuple):
+    """One timed attack: its name, radius, and what overhead and waste may be."""
+
+    attack: str
+    epsilon: float
+    regime: str
+    overhead_limit: float
+    waste_limit: float
+
+
+def plan(config: Config) -> Plan:
+    """Rows of two attacks when none falls, the bare forward passes beside them, and two small runs of `moments`."""
+    rows = 3 * config.images * config.query_budget
+    return Plan(rows, rows / 800 + 60, 1500)
+
+
+def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Time every case between two measurements of the bare rate, then the memory of `moments`."""
+    classifier = zoo.classifier("resnet20", "digits", config.seed, context.models)
+    images = _images(config, classifier)
+    labels = np.asarray(jax.jit(classifier.logits)(classifier.params, images).argmax(-1))
+    cases, ratios = list(_cases(config)), []
+    for i, case in enumerate(cases):
+        context.advance("timed attacks", i, len(cases))
+        ratios += _time(config, case, classifier, images, labels)
+    context.advance("timed attacks", len(cases), len(cases))
+    ratios.append(("moments, peak memory at 100,000 samples / at 1,000", _memory_ratio(context), 1.2))
+    name, value, limit = (list(column) for column in zip(*ratios, strict=True))
+    return xr.Dataset({"value": ("ratio", value), "limit": ("ratio", limit)}, {"ratio": name}), {}
+
+
+def _cases(config: Config) -> Iterator[Case]:
+    for attack in ("square", "nes"):
+        yield Case(attack, config.hard_epsilon, "whole budget", 1.15, 0.03)
+        yield Case(attack, config.easy_epsilon, "early success", 1.4, 0.20)
+
+
+def _images(config: Config, classifier: Classifier) -> np.ndarray:
+    """Smooth random pictures: bilinear enlargements of 4 × 4 random colours."""
+    coarse = jax.random.uniform(jax.random.key(config.seed), (config.images, 4, 4, 3))
+    return np.asarray(jnp.clip(jax.image.resize(coarse, (config.images, *classifier.image_shape), "linear"), 0, 1))
+
+
+def _time(config: Config, case: Case, classifier: Classifier, images, labels) -> list[tuple[str, float, float]]:
+    options = AttackOptions(epsilon=case.epsilon, query_budget=config.query_budget, step_size=case.epsilon / 4)
+    attack, oracle = build_attack(case.attack, options), loss_oracle(classifier, identity())
+    schedule, key = Schedule(config.query_budget, config.rows, config.tile), jax.random.key(config.seed)
+    _compile(attack, oracle, schedule, images, labels)
+    before = bare_rate(classifier, images)
+    result = run_attack(key, attack, oracle, images, labels, np.arange(len(images)), schedule)
+    rate = max(before, bare_rate(classifier, images))
+    name = f"{case.attack}, {case.regime}"
+    return [
+        (f"{name}: wall time / (rows needed / bare rate)", result.seconds * rate / result.evaluated, case.overhead_limit),
+        (f"{name}: rows wasted / rows forwarded", result.padded / (result.evaluated + result.padded), case.waste_limit),
+        (f"{name}: images that used the whole budget", float(1 - result.success.mean()), float("nan")),
+    ]
+
+
+def _compile(attack, oracle: Oracle, schedule: Schedule, images, labels) -> None:
+    """Compile the run's two functions: the chunk is called on a queue of which nothing is left."""
+    queue = queue_of(jax.random.key(0), images, labels, np.arange(len(images)))
+    machine = machine_of(attack, oracle, schedule)
+    state = compiled_start(machine, oracle.params, queue)
+    finished = state._replace(waiting=jnp.int32(len(images)))
+    jax.block_until_ready(compiled_advance(machine, schedule.chunk, oracle.params, queue, finished))
+
+
+def bare_rate(classifier: Classifier, images: np.ndarray) -> float:
+    """The best images/s of the network alone over BATCHES, in a compiled loop over the images."""
+    return max(_rate(classifier, jnp.asarray(images), batch) for batch in BATCHES if batch <= len(images))
+
+
+def _rate(classifier: Classifier, images: jax.Array, batch: int) -> float:
+    tiles = len(images) // batch
+
+    @jax.jit
+    def loop(params, images):
+        def forward(i, total):
+            rows = jax.lax.dynamic_slice_in_dim(images, i * batch, batch)
+            return total + classifier.logits(params, rows).sum()
+
+        return jax.lax.fori_loop(0, tiles, forward, 0.0)
+
+    jax.block_until_ready(loop(classifier.params, images))
+    best = np.inf
+    for _ in range(3):
+        started = time.perf_counter()
+        jax.block_until_ready(loop(classifier.params, images))
+        best = min(best, time.perf_counter() - started)
+    return tiles * batch / best
+
+
+def _memory_ratio(context: Context) -> float:
+    peaks = []
+    for i, samples in enumerate((1_000, 100_000)):
+        context.advance("memory of moments", i, 2)
+        with tempfile.TemporaryDirectory() as out:
+            options = ["--instances", "quadratic", "--dimension", "3072", "--smoothing-radii", "0.1", "--deviations", "0.5"]
+            command = ["moments", *options, "--samples", str(samples), "--out", out, "--json"]
+            run = subprocess.run(
+                [sys.executable, "-c", MEASURE_MEMORY, *command], capture_output=True, text=True, check=True
+            )
+        peaks.append(int(run.stderr.split()[-1]))
+    context.advance("memory of moments", 2, 2)
+    return peaks[1] / peaks[0]
+
+
+def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A row per ratio; a ratio without a limit only says which regime was measured."""
+    rows = []
+    for name, value, limit in zip(data.ratio.values, data.value.values, data.limit.values, strict=True):
+        bounded = bool(np.isfinite(limit))
+        rows.append(
+            {
+                "name": str(name),
+                "value": float(value),
+                "limit": float(limit) if bounded else None,
+                "ok": bool(value <= limit) if bounded else None,
+            }
+        )
+    return {"ratios": rows, "ok": all(row["ok"] is not False for row in rows)}
+
+
+EXPERIMENT = Experiment(Config, plan, run, report)
