@@ -123,9 +123,7 @@ def train(command: Train) -> None:
     if command.json:
         print(json.dumps({"trained": rows}))
         return
-    cells = [
-        [row["model"], _percent(row), "cached" if row["cached"] else "trained", row["file"]] for row in rows
-    ]
+    cells = [[row["model"], _percent(row), "cached" if row["cached"] else "trained", row["file"]] for row in rows]
     title = f"{command.dataset}, seed {command.seed}: held-out images (purifiers: cnn behind their average)"
     _print_table(title, ["model", "accuracy", "state", "file"], cells)
 

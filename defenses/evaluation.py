@@ -31,8 +31,7 @@ def accuracy(classifier: Classifier, defense: Defense, split: Split, seed: int) 
     images, labels = split
     if images.shape[1:] != classifier.image_shape:
         raise ValueError(
-            f"dataset must hold images of shape {classifier.image_shape} for {classifier.name},"
-            f" got {images.shape[1:]}"
+            f"dataset must hold images of shape {classifier.image_shape} for {classifier.name}, got {images.shape[1:]}"
         )
 
     @jax.jit

@@ -68,9 +68,7 @@ def _one_line(complaint: str) -> str:
 
 def _list(as_json: bool) -> None:
     if as_json:
-        _print_json(
-            [{"name": name, "title": plot.title, "records": list(plot.needs)} for name, plot in PLOTS.items()]
-        )
+        _print_json([{"name": name, "title": plot.title, "records": list(plot.needs)} for name, plot in PLOTS.items()])
         return
     print("usage: python -m figures NAME… | all | summary [--out FOLDER] [--json]\n")
     for name, plot in PLOTS.items():

@@ -67,9 +67,7 @@ def _network(axes: Axes, record: Record) -> None:
     for i, name in enumerate(data["defense"].values):
         margin = data["margin"].values[i, :told]
         half_width = Z * data["margin_standard_error"].values[i, :told]
-        axes.fill_between(
-            steps, margin - half_width, margin + half_width, color=colour(i), alpha=0.3, linewidth=0
-        )
+        axes.fill_between(steps, margin - half_width, margin + half_width, color=colour(i), alpha=0.3, linewidth=0)
         measured(axes, shown, margin[shown], half_width[shown], i, spoken(name))
     axes.axhline(0, color="black", linewidth=0.8)
     axes.annotate(

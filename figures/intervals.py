@@ -14,9 +14,7 @@ def mean_and_half_width(values: xr.DataArray, over: str) -> tuple[np.ndarray, np
     return mean.values, (Z * values.std(over, ddof=1) / np.sqrt(values.sizes[over])).values
 
 
-def wilson_band(
-    counts: Int[np.ndarray, " n"], trials: int
-) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+def wilson_band(counts: Int[np.ndarray, " n"], trials: int) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Lower and upper ends of Wilson's interval (1927) of every share counts/trials, in [0, 1]."""
     share, penalty = counts / trials, Z**2 / trials
     centre = (share + penalty / 2) / (1 + penalty)

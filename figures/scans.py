@@ -53,9 +53,7 @@ def _row(panels: np.ndarray, scan: xr.Dataset) -> None:
         outcome, colour = OUTCOMES[bool(cell["success"])]
         _show(attacked, cell["adversarial"].values)
         _show(purified, cell["purified"].values)
-        attacked.set_xlabel(
-            f"{outcome}, {cell['queries'].item()} queries", color=colour, fontsize=6.5, labelpad=2
-        )
+        attacked.set_xlabel(f"{outcome}, {cell['queries'].item()} queries", color=colour, fontsize=6.5, labelpad=2)
         for axes in (attacked, purified):
             axes.spines[:].set(visible=True, color=colour, linewidth=1.4)
 

@@ -40,9 +40,7 @@ def predicted_curve(record: Record, curve: int) -> tuple[np.ndarray, np.ndarray]
 
 def _antithetic(data: xr.Dataset, num_directions: int, radius: float) -> float:
     length = data["gradient_norm"].item()
-    single = find("E3-antithetic")(
-        d=data["dimension"].item(), grad=length, V=data["variance"].item(), mu=radius
-    )
+    single = find("E3-antithetic")(d=data["dimension"].item(), grad=length, V=data["variance"].item(), mu=radius)
     return find("E2-shared")(grad_mu=length, M=single, q=num_directions)
 
 
@@ -56,9 +54,7 @@ def _panel(axes: Axes, record: Record, instance: str) -> None:
         measured(axes, data["smoothing_radius"], data["second_moment"], half_width, index, label)
         predicted(axes, *predicted_curve(record, int(curve)), index)
     axes.set(xscale="log", yscale="log", xlabel=f"smoothing radius {radius_label}")
-    axes.set_ylabel(
-        r"$\mathrm{E}\,\|\hat g\|^2$  (loss² per " + ("x²)" if instance == "quadratic" else "pixel unit²)")
-    )
+    axes.set_ylabel(r"$\mathrm{E}\,\|\hat g\|^2$  (loss² per " + ("x²)" if instance == "quadratic" else "pixel unit²)"))
     axes.set_title(f"{name}, d = {record.data['dimension'].values[curves[0]]}")
     handles = axes.get_legend_handles_labels()[0]
     axes.legend(handles=[*handles, key_line(law), key_point("measured, 95 % interval")])

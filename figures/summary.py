@@ -118,9 +118,7 @@ def _table(summary: dict[str, Any]) -> Table:
     for attack in attacks:
         table.add_column(f"robust %\n{attack}", justify="right")
     for row in summary["defenses"]:
-        table.add_row(
-            row["defense"], *_slow_down_cells(row), *(_share(row["robust_accuracy"][a]) for a in attacks)
-        )
+        table.add_row(row["defense"], *_slow_down_cells(row), *(_share(row["robust_accuracy"][a]) for a in attacks))
     return table
 
 

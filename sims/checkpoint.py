@@ -22,7 +22,7 @@ def fingerprint(*parts: Any) -> str:
 
 def save_state(path: Path, state: Any, totals: np.ndarray, mark: str) -> None:
     """Write the arrays of `state` and the host's totals; a reader sees the old file or the whole new one."""
-    arrays = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    arrays: dict[str, Any] = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:

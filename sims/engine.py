@@ -103,8 +103,8 @@ def run_attack(
         if checkpoint is not None:
             save_state(checkpoint, state, totals, mark)
         on_chunk(int(np.sum(np.asarray(state.outcome.status) != RUNNING)), int(totals[0]))
-    outcome = [np.asarray(part) for part in state.outcome]
-    return Result(*outcome, int(totals[0]), int(totals[1]), time.perf_counter() - started)
+    candidates, queries, status = (np.asarray(part) for part in state.outcome)
+    return Result(candidates, queries, status, int(totals[0]), int(totals[1]), time.perf_counter() - started)
 
 
 def queue_of(key: Key[Array, ""], images, labels, ids) -> Queue:

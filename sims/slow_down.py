@@ -24,14 +24,14 @@ def restricted_queries(queries: Int[np.ndarray, " n"], success: np.ndarray, budg
     return np.where(success, queries, budget).astype(float)
 
 
-def measured_slow_down(
-    reference: Float[np.ndarray, " n"], defended: Float[np.ndarray, " n"], seed: int
-) -> Interval:
+def measured_slow_down(reference: Float[np.ndarray, " n"], defended: Float[np.ndarray, " n"], seed: int) -> Interval:
     """Ratio of restricted mean queries on the same images, with a paired bootstrap interval over the images."""
     draws = np.random.default_rng(seed).integers(len(reference), size=(RESAMPLES, len(reference)))
     ratios = defended[draws].mean(axis=1) / reference[draws].mean(axis=1)
     tail = 100 * (1 - LEVEL) / 2
-    return Interval(float(defended.mean() / reference.mean()), *(float(x) for x in np.percentile(ratios, [tail, 100 - tail])))
+    return Interval(
+        float(defended.mean() / reference.mean()), *(float(x) for x in np.percentile(ratios, [tail, 100 - tail]))
+    )
 
 
 def predicted_slow_down(

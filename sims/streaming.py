@@ -46,13 +46,3 @@ def absorb(stream: Stream, batch: np.ndarray) -> Stream:
         stream.squares + squares + shift**2 * stream.count * size / total,
     )
 
-
-def ratio(numerator: Estimate, denominator: Estimate) -> Estimate:
-    """Quotient of two independent estimates, standard error to first order."""
-    value = numerator.value / denominator.value
-    relative = np.hypot(
-        numerator.standard_error / numerator.value if numerator.value else 0.0,
-        denominator.standard_error / denominator.value,
-    )
-    spread = numerator.standard_error / denominator.value if value == 0 else value * relative
-    return Estimate(float(value), float(abs(spread)))

@@ -46,9 +46,7 @@ def show(label: _Label) -> int:
     """
     bound = find(label)
     print(f"{bound.label}: {bound.name}  ({bound.sense}, {bound.status})\n{bound.statement}\n")
-    print(
-        f"formula      {bound.expr}\nlatex        {bound.latex()}\nvalues       {', '.join(bound.parameters)}"
-    )
+    print(f"formula      {bound.expr}\nlatex        {bound.latex()}\nvalues       {', '.join(bound.parameters)}")
     for assumption in bound.assumptions:
         checked = "" if assumption.condition is None else "  [checked]"
         print(f"assumes      {assumption.text}{checked}")
@@ -60,9 +58,7 @@ def show(label: _Label) -> int:
         return 1
     for number, step in enumerate(steps, 1):
         print(f"step {number}: {step.text}\n    {step.left} {step.relation} {step.right}")
-        print(
-            f"    ${latex(step.left)} {'=' if step.relation == '=' else chr(92) + 'le'} {latex(step.right)}$"
-        )
+        print(f"    ${latex(step.left)} {'=' if step.relation == '=' else chr(92) + 'le'} {latex(step.right)}$")
     return 0
 
 
@@ -103,9 +99,7 @@ def check_all(json: _Json = False) -> int:
     from theory.verification import check
 
     findings = []
-    with Progress(
-        *Progress.get_default_columns(), TimeElapsedColumn(), console=Console(stderr=True)
-    ) as progress:
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task("checking", total=len(CATALOGUE))
         for bound in CATALOGUE.values():
             progress.update(task, description=bound.label)
@@ -117,8 +111,7 @@ def check_all(json: _Json = False) -> int:
         for finding in findings:
             outcome = f"FAILED  {finding.failure}" if finding.failure else "ok"
             print(
-                f"{finding.label:<24}{finding.steps:>3} steps  "
-                f"float64 off by {finding.relative_error:.1e}  {outcome}"
+                f"{finding.label:<24}{finding.steps:>3} steps  float64 off by {finding.relative_error:.1e}  {outcome}"
             )
     return 1 if any(finding.failure for finding in findings) else 0
 
@@ -181,6 +174,4 @@ def _print_json(document: object) -> None:
 def _one_line(message: str) -> str:
     """Return the complaint without its frame, its rules and the pointer to the help text."""
     words = " ".join(re.sub(r"[╭╮╰╯│─|]+|[-+]{3,}", " ", message).split())
-    return (
-        words.split("For full helptext")[0].removeprefix("Unrecognized options ").strip() or "bad arguments"
-    )
+    return words.split("For full helptext")[0].removeprefix("Unrecognized options ").strip() or "bad arguments"

@@ -51,20 +51,13 @@ def _weighted(power: int) -> sympy.Sum:
 def _loss_after_a_step(noise: Noise) -> sympy.Expr:
     b0, b1, b2 = noise
     kept = total(h * (1 - eta * h) ** 2 * s, d)
-    spread = (
-        total(h**3 * s, d)
-        + _power_sum(1) * (total(h**2 * s, d) + b0)
-        + b1 * _power_sum(2)
-        + b2 * _power_sum(3)
-    )
+    spread = total(h**3 * s, d) + _power_sum(1) * (total(h**2 * s, d) + b0) + b1 * _power_sum(2) + b2 * _power_sum(3)
     return (kept + eta**2 / q * spread) / 2
 
 
 def _loss_at_the_floor(noise: Noise) -> sympy.Expr:
     b0, b1, b2 = noise
-    return (
-        eta / (2 * q) * ((_weighted_sum(noise) + b0) * _weighted(0) + b1 * _weighted(1) + b2 * _weighted(2))
-    )
+    return eta / (2 * q) * ((_weighted_sum(noise) + b0) * _weighted(0) + b1 * _weighted(1) + b2 * _weighted(2))
 
 
 def _weighted_sum(noise: Noise) -> sympy.Expr:
@@ -202,8 +195,7 @@ BOUNDS = (
         label="C1-step-forward",
         name="loss after one step, forward",
         statement=(
-            "E F̄(x⁺) = ½Σh_is_i⁺ from any s_i = E x_i², s_i⁺ = (1−ηh_i)²s_i + (η²/q)[h_i²s_i + "
-            "Σ_jh_j²s_j + B_i]"
+            "E F̄(x⁺) = ½Σh_is_i⁺ from any s_i = E x_i², s_i⁺ = (1−ηh_i)²s_i + (η²/q)[h_i²s_i + Σ_jh_j²s_j + B_i]"
         ),
         sense="equality",
         status="proven",
@@ -216,8 +208,7 @@ BOUNDS = (
         label="C1-step-antithetic",
         name="loss after one step, antithetic",
         statement=(
-            "E F̄(x⁺) = ½Σh_is_i⁺ from any s_i = E x_i², s_i⁺ = (1−ηh_i)²s_i + (η²/q)[h_i²s_i + "
-            "Σ_jh_j²s_j + V/(2μ²)]"
+            "E F̄(x⁺) = ½Σh_is_i⁺ from any s_i = E x_i², s_i⁺ = (1−ηh_i)²s_i + (η²/q)[h_i²s_i + Σ_jh_j²s_j + V/(2μ²)]"
         ),
         sense="equality",
         status="proven",

@@ -13,9 +13,7 @@ from theory.symbols import symbols
 d, mu, c, kappa, grad_mu = symbols("d mu c kappa grad_mu")
 
 _CUBIC = Assumption("F̄(x) = Σ_i (c x_i + κ x_i³/6), the estimate taken at x = 0")
-_ANTITHETIC = Assumption(
-    "antithetic estimate g = (F_ξ(x+μu) − F_ζ(x−μu)) u/(2μ), ξ and ζ fresh and independent of u"
-)
+_ANTITHETIC = Assumption("antithetic estimate g = (F_ξ(x+μu) − F_ζ(x−μu)) u/(2μ), ξ and ζ fresh and independent of u")
 
 _OWN, _OTHER = sympy.symbols("u1 u2", real=True)
 

@@ -91,10 +91,7 @@ def popoviciu() -> tuple[Step, ...]:
             s - m**2,
         ),
         Step(
-            (
-                "Popoviciu: (b−m)(m−a) is (b−a)²/4 less the square of the distance from the mean to "
-                "the midpoint"
-            ),
+            ("Popoviciu: (b−m)(m−a) is (b−a)²/4 less the square of the distance from the mean to the midpoint"),
             (b - a) ** 2 / 4 - (m - (a + b) / 2) ** 2,
             (b - m) * (m - a),
         ),

@@ -19,9 +19,7 @@ class Mean(sympy.Expr):
     def __new__(cls, integrand: Any, law: Mapping[Any, Any] | sympy.Tuple) -> "Mean":
         """Build the unevaluated expectation; `law` a mapping, or the Tuple of pairs sympy rebuilds from."""
         pairs = law.items() if isinstance(law, Mapping) else cast(Any, law.args)
-        entries: Any = sympy.Tuple(
-            *(sympy.Tuple(sympy.sympify(key), sympy.sympify(value)) for key, value in pairs)
-        )
+        entries: Any = sympy.Tuple(*(sympy.Tuple(sympy.sympify(key), sympy.sympify(value)) for key, value in pairs))
         return super().__new__(cls, sympy.sympify(integrand), entries)
 
     def doit(self, **hints: Any) -> sympy.Expr:
@@ -33,9 +31,7 @@ class Mean(sympy.Expr):
         for term in sympy.Add.make_args(sympy.expand(integrand.doit())):
             coefficient, monomial = term.as_independent(*random, as_Add=False)
             if monomial != 1 and monomial not in table:
-                raise ValueError(
-                    f"the law must give the mean of {monomial}, it has {', '.join(map(str, table))}"
-                )
+                raise ValueError(f"the law must give the mean of {monomial}, it has {', '.join(map(str, table))}")
             result += coefficient * (1 if monomial == 1 else table[monomial].doit())
         return result
 

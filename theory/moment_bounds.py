@@ -56,10 +56,7 @@ def _lipschitz_antithetic() -> tuple[Step, ...]:
         ),
         Step("X ≤ dL₀² + 2L₀√X bounds √X by the positive root", root**2, parts.doit().subs(X, root**2)),
         Step(
-            (
-                "beyond the root, √X = root + s, the inequality fails: X − dL₀² − 2L₀√X = s² + "
-                "2s(root − L₀) > 0"
-            ),
+            ("beyond the root, √X = root + s, the inequality fails: X − dL₀² − 2L₀√X = s² + 2s(root − L₀) > 0"),
             (root + s) ** 2 - d * L0**2 - 2 * L0 * (root + s),
             s**2 + 2 * s * (root - L0),
         ),

@@ -12,9 +12,7 @@ from theory.symbols import symbols, total
 P, V, nu_p, V_p = symbols("P V nu_p V_p")
 
 _CUT = Assumption("patches are cut from the purifiers' full-image outputs")
-_INDEPENDENT = Assumption(
-    "each patch draws its purifier independently, by the law that the whole image would"
-)
+_INDEPENDENT = Assumption("each patch draws its purifier independently, by the law that the whole image would")
 _LINEAR = Assumption("f is linear in the patch outputs: F = Σ_p a_p")
 
 _PURIFIERS, _PATCHES = 3, 2
@@ -52,10 +50,7 @@ def _diversity() -> tuple[Step, ...]:
     twice_trace = 2 * sympy.Add(*(_variance([row[p] for row in _outputs()]) for p in range(_PATCHES)))
     return (
         Step(
-            (
-                "one purifier per image, K = 3, P = 2, any outputs, all pairs: ν₂² is twice the trace "
-                "of the covariance"
-            ),
+            ("one purifier per image, K = 3, P = 2, any outputs, all pairs: ν₂² is twice the trace of the covariance"),
             _mean_square_distance(whole_image),
             twice_trace,
         ),
@@ -139,8 +134,7 @@ BOUNDS = (
         label="P1-diversity",
         name="mean-square diversity, patch-wise",
         statement=(
-            "patch-wise ν₂² = Σ_p ν₂,p², as image-wise; nu_p holds the root mean-square diversity "
-            "ν₂,p of each patch"
+            "patch-wise ν₂² = Σ_p ν₂,p², as image-wise; nu_p holds the root mean-square diversity ν₂,p of each patch"
         ),
         sense="equality",
         status="proven",

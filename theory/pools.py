@@ -23,9 +23,7 @@ def _mean() -> tuple[Step, ...]:
     spread = sympy.Add(*(value**2 for value in four)) / 4 - average**2
     squares = sympy.Add(*((four[i] - four[j]) ** 2 for i in range(4) for j in range(i))) / 16
     return (
-        Step(
-            "pool variance is the sum of squared pair differences over K², written for K = 4", spread, squares
-        ),
+        Step("pool variance is the sum of squared pair differences over K², written for K = 4", spread, squares),
         variance_of_a_difference(),
         Step(
             "mean square less square of the mean agrees with the pairs at every K",

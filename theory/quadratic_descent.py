@@ -65,9 +65,7 @@ def _moment(square: Mean, noise: sympy.Expr) -> tuple[Step, ...]:
     return (
         gaussian_moment(2, norm=1),
         gaussian_moment(norm=3),
-        Step(
-            "E‖g‖² on this quadratic: the signal (d+2)h²e and the rest, B", square, (d + 2) * h**2 * e + noise
-        ),
+        Step("E‖g‖² on this quadratic: the signal (d+2)h²e and the rest, B", square, (d + 2) * h**2 * e + noise),
     )
 
 
@@ -159,9 +157,7 @@ def _stability() -> tuple[Step, ...]:
             contraction().subs(eta, C1_STABILITY / (1 + margin)),
             C1_STABILITY / (1 + margin) * h * 2 * margin / (1 + margin),
         ),
-        Step(
-            "solve 1 − ρ = 0 for η > 0", sympy.solve(sympy.expand(contraction() / eta), eta)[0], C1_STABILITY
-        ),
+        Step("solve 1 − ρ = 0 for η > 0", sympy.solve(sympy.expand(contraction() / eta), eta)[0], C1_STABILITY),
     )
 
 

@@ -15,9 +15,7 @@ _R, _RATIO = sympy.symbols("R r", positive=True)
 _THIRD = sympy.Symbol("E‖u‖³", positive=True)
 
 _RECALLED = "recalled form of the PuriDefense second-moment bound (from memory, not a quotation); THEORY E5"
-_CONE = Assumption(
-    "F̄ = L₀‖x‖ at x = 0, forward estimate, u ~ N(0, I_d), V = ν²/4 (two equally likely losses ν apart)"
-)
+_CONE = Assumption("F̄ = L₀‖x‖ at x = 0, forward estimate, u ~ N(0, I_d), V = ν²/4 (two equally likely losses ν apart)")
 
 
 def gamma(diversity: sympy.Expr, lipschitz: sympy.Expr) -> sympy.Expr:
@@ -32,9 +30,7 @@ def cone_moment(ratio: sympy.Expr) -> Mean:
     return forward_square(signal, noise, noise)
 
 
-def _origin(
-    difference: sympy.Expr, lipschitz: sympy.Expr, factor: sympy.Expr, formula: sympy.Expr
-) -> tuple[Step, ...]:
+def _origin(difference: sympy.Expr, lipschitz: sympy.Expr, factor: sympy.Expr, formula: sympy.Expr) -> tuple[Step, ...]:
     """How the form comes about: the differences 2ν + μL₀‖u‖ with ‖u‖ frozen at √d, although E‖u‖⁴ > d²."""
     answer = (2 * difference / mu + lipschitz * _R) ** 2
     whole = Mean(answer * _R**2, {_R**2: d, _R**3: _THIRD, _R**4: d * (d + 2)})
@@ -57,9 +53,7 @@ def _origin(
 
 def gamma_is_a_square(diversity: sympy.Expr, lipschitz: sympy.Expr) -> Step:
     """Assert γ = (2ν/μ + L₀√d)²."""
-    return Step(
-        "γ is a square", (2 * diversity / mu + lipschitz * sympy.sqrt(d)) ** 2, gamma(diversity, lipschitz)
-    )
+    return Step("γ is a square", (2 * diversity / mu + lipschitz * sympy.sqrt(d)) ** 2, gamma(diversity, lipschitz))
 
 
 def _mixed() -> tuple[Step, ...]:
@@ -67,9 +61,7 @@ def _mixed() -> tuple[Step, ...]:
     scaled = E5_MIXED.subs(L0, scale * L0) / scale**2
     noise = forward_square(sympy.S.Zero, d * scale**2 * V, d * scale**2 * V) / scale**2
     return (
-        Step(
-            "scale f by λ: a second moment scales by λ², and so does the exact noise", noise, E2_NOISE_FORWARD
-        ),
+        Step("scale f by λ: a second moment scales by λ², and so does the exact noise", noise, E2_NOISE_FORWARD),
         Step(
             "this form does not: λ⁻² times it, ν at image level unchanged, loses all noise as λ → ∞",
             sympy.Limit(scaled, scale, sympy.oo, "-"),
@@ -136,9 +128,7 @@ BOUNDS = (
     Bound(
         label="E5-image",
         name="recalled form, ν of the images",
-        statement=(
-            "E‖g‖² ≤ L₀(f)²·d·γ, γ = 4ν²/μ² + 4(ν/μ)L₀(m)√d + L₀(m)²d, ν the worst pair of purified images"
-        ),
+        statement=("E‖g‖² ≤ L₀(f)²·d·γ, γ = 4ν²/μ² + 4(ν/μ)L₀(m)√d + L₀(m)²d, ν the worst pair of purified images"),
         sense="upper",
         status="variant",
         expr=E5_IMAGE,
@@ -150,8 +140,7 @@ BOUNDS = (
         label="E5-mixed",
         name="recalled form, mixed reading (dimensionally wrong)",
         statement=(
-            "E‖g‖² ≤ d·γ with ν of the images and L₀ of the loss: adds image units to loss units, "
-            "not homogeneous in f"
+            "E‖g‖² ≤ d·γ with ν of the images and L₀ of the loss: adds image units to loss units, not homogeneous in f"
         ),
         sense="upper",
         status="variant",

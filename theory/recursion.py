@@ -43,9 +43,7 @@ def step(s: np.ndarray, h: np.ndarray, eta: float, q: int, B: np.ndarray) -> np.
     return (1 - eta * h) ** 2 * s + eta**2 / q * (h**2 * s + h**2 @ s + B)
 
 
-def trajectory(
-    s0: np.ndarray, h: np.ndarray, eta: float, q: int, noise: np.ndarray, steps: int
-) -> np.ndarray:
+def trajectory(s0: np.ndarray, h: np.ndarray, eta: float, q: int, noise: np.ndarray, steps: int) -> np.ndarray:
     """Return the second moments at steps 0 .. `steps`, (steps + 1, d); `noise` is B_i, as for `step`."""
     if steps < 0 or steps != int(steps):
         raise ValueError(f"steps must be an integer >= 0, got {steps!r}")

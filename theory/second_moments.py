@@ -60,10 +60,7 @@ def _shared() -> tuple[Step, ...]:
     crossed = Mean((D1 + n1 - baseline) * (D2 + n2 - baseline) * product / mu**2, pair)
     return (
         Step(
-            (
-                "two directions with one noisy baseline: its variance meets E⟨u₁,u₂⟩ = 0, so E⟨g₁,g₂⟩ "
-                "= ‖∇F̄_μ‖²"
-            ),
+            ("two directions with one noisy baseline: its variance meets E⟨u₁,u₂⟩ = 0, so E⟨g₁,g₂⟩ = ‖∇F̄_μ‖²"),
             crossed,
             grad_mu**2,
         ),
@@ -126,9 +123,7 @@ BOUNDS = (
         expr=E2_ANTITHETIC,
         assumptions=(GAUSSIAN, FRESH, Assumption("u and −u have the same law, so E[V(x−μu)‖u‖²] = W")),
         source="THEORY E2",
-        steps=lambda: (
-            Step("average over the defence, then over u", antithetic_square(S, W, W), E2_ANTITHETIC),
-        ),
+        steps=lambda: (Step("average over the defence, then over u", antithetic_square(S, W, W), E2_ANTITHETIC),),
     ),
     Bound(
         label="E2-noise-forward",

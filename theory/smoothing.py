@@ -22,9 +22,7 @@ def _root_mean_square(scale: sympy.Expr) -> tuple[Step, ...]:
     return (
         gaussian_moment(norm=1),
         jensen(),
-        Step(
-            "the bound with √E‖u‖² for E‖u‖", sympy.sqrt(Mean((scale * _R) ** 2, _LAW)), scale * sympy.sqrt(d)
-        ),
+        Step("the bound with √E‖u‖² for E‖u‖", sympy.sqrt(Mean((scale * _R) ** 2, _LAW)), scale * sympy.sqrt(d)),
     )
 
 

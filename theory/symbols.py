@@ -92,9 +92,7 @@ _QUANTITIES = (
     _scalar("t", "t", "steps taken", STEPS),
     _scalar("N", "N", "queries spent on one gradient estimate", COUNT),
     _scalar("grad", r"\|\nabla\bar F\|", "norm of the gradient of the mean loss", NONNEGATIVE),
-    _scalar(
-        "grad_mu", r"\|\nabla\bar F_\mu\|", "norm of the gradient of the smoothed mean loss", NONNEGATIVE
-    ),
+    _scalar("grad_mu", r"\|\nabla\bar F_\mu\|", "norm of the gradient of the smoothed mean loss", NONNEGATIVE),
     _scalar("tr", r"\operatorname{tr}H", "trace of the Hessian", REAL),
     _scalar("tr2", r"\operatorname{tr}H^2", "trace of the squared Hessian", NONNEGATIVE),
     _scalar("kappa", r"\kappa", "third derivative of the separable cubic along each axis", REAL),

@@ -79,14 +79,10 @@ def check(bound: Bound) -> Finding:
         for dimension in DIMENSIONS:
             values = {name: value for name, value in sample(dimension).items() if name in bound.parameters}
             if violated := bound.violated(**values):
-                raise ValueError(
-                    f"{bound.label}: the sample at d = {dimension} violates: {'; '.join(violated)}"
-                )
+                raise ValueError(f"{bound.label}: the sample at d = {dimension} violates: {'; '.join(violated)}")
             worst = max(worst, relative_error(bound, values))
         if worst > TOLERANCE:
-            raise AssertionError(
-                f"{bound.label}: float64 is off by {worst:.1e} relative, allowed {TOLERANCE:.0e}"
-            )
+            raise AssertionError(f"{bound.label}: float64 is off by {worst:.1e} relative, allowed {TOLERANCE:.0e}")
     except (AssertionError, ValueError) as error:
         return Finding(bound.label, steps, worst, str(error))
     return Finding(bound.label, steps, worst, "")

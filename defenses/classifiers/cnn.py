@@ -58,9 +58,7 @@ def initial(recipe: Recipe, seed: int) -> PyTree:
 def classifier(recipe: Recipe, params: PyTree) -> Classifier:
     """The network with these params as a `Classifier`."""
     graph = _graph(recipe)
-    return Classifier(
-        "cnn", params, lambda params, images: nnx.merge(graph, params)(images), IMAGE_SHAPE, NUM_CLASSES
-    )
+    return Classifier("cnn", params, lambda params, images: nnx.merge(graph, params)(images), IMAGE_SHAPE, NUM_CLASSES)
 
 
 def train(recipe: Recipe, split: Split, seed: int) -> PyTree:

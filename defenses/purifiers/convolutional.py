@@ -84,9 +84,7 @@ def train(recipe: Recipe, split: Split, victim: Classifier, seed: int) -> PyTree
             kind: perturb(k, victim, images, labels)
             for k, (kind, perturb) in zip(keys, PERTURBATIONS.items(), strict=True)
         }
-        amplitudes = largest * jax.random.uniform(
-            amplitude_key, (len(kinds), len(images), 1, 1, 1), images.dtype
-        )
+        amplitudes = largest * jax.random.uniform(amplitude_key, (len(kinds), len(images), 1, 1, 1), images.dtype)
         inputs = images + amplitudes * jnp.stack([directions[kind] for kind in kinds])
         return jnp.square(jax.vmap(purify)(params, inputs) - images).mean((1, 2, 3, 4)).sum()
 

@@ -1,0 +1,1 @@
+"""Query attacks: the ask/tell record, the table, one file per attack."""

@@ -8,9 +8,7 @@ from jaxtyping import Array, Float
 Norm = Literal["linf", "l2"]
 
 
-def project(
-    norm: Norm, image: Float[Array, "..."], clean: Float[Array, "..."], epsilon: float
-) -> Float[Array, "..."]:
+def project(norm: Norm, image: Float[Array, "..."], clean: Float[Array, "..."], epsilon: float) -> Float[Array, "..."]:
     """Nearest point of the ball of radius `epsilon` (pixel units) for ℓ∞; for ℓ2 the box first, then the ball.
 
     The clean image is in the box, so shrinking the ℓ2 perturbation towards it cannot leave the box again.

@@ -1,0 +1,1 @@
+"""Zeroth-order gradient estimators and the laws of their directions."""

@@ -113,7 +113,11 @@ def _dataset(
         "success": (dims, stack("success")),
         "status": (dims, stack("status"), {"meanings": ", ".join(STATUS)}),
         "adversarial": ((*dims, "height", "width", "channel"), stack("images"), {"units": "pixel units"}),
-        "purified": ((*dims, "height", "width", "channel"), _purified(config, victim, results), {"units": "pixel units"}),
+        "purified": (
+            (*dims, "height", "width", "channel"),
+            _purified(config, victim, results),
+            {"units": "pixel units"},
+        ),
         "clean": (("image", "height", "width", "channel"), victim.images),
         "label": ("image", victim.labels),
         "variance": (

@@ -161,7 +161,11 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
         for i, deviation in enumerate(data.deviation.values)
     ]
     networks = [
-        {"defense": str(name), "first_margin": float(data.margin[i, 0]), "steps_to_zero_margin": first_negative(data.margin[i])}
+        {
+            "defense": str(name),
+            "first_margin": float(data.margin[i, 0]),
+            "steps_to_zero_margin": first_negative(data.margin[i]),
+        }
         for i, name in enumerate(data.defense.values)
     ]
     return {"rows": quadratics, "networks": networks}

@@ -99,7 +99,9 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         for j, radius in enumerate(config.smoothing_radii):
             done = (i * len(config.smoothing_radii) + j) * config.samples
             progress = partial(_advance, context, done, total)
-            measured.append(_measure(jax.random.fold_in(jax.random.fold_in(key, i), j), config, setting, radius, progress))
+            measured.append(
+                _measure(jax.random.fold_in(jax.random.fold_in(key, i), j), config, setting, radius, progress)
+            )
             predicted.append(predicted_second_moment(config, setting, radius))
     return _dataset(config, settings, measured, predicted), {}
 

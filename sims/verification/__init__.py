@@ -1,0 +1,1 @@
+"""The rows of `verify`: one file per section of the theory, and the negative controls."""

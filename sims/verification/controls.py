@@ -36,12 +36,17 @@ def controls() -> Iterator[Control]:
     oracle, noise = noisy_oracle(linear(SLOPE), SIGMA), {"d": D, "mu": MU, "V": SIGMA**2}
     quiet = noisy_oracle(linear(ORIGIN), SIGMA)
     quarter = _moments(_scaled(build_estimator("antithetic", MU, 1), 0.25), oracle, SLOPE, "alignment")
-    yield Control("an estimator that returns a quarter of the gradient", Check("E1-alignment", "linear", {"grad_mu": norm}, quarter))
+    yield Control(
+        "an estimator that returns a quarter of the gradient",
+        Check("E1-alignment", "linear", {"grad_mu": norm}, quarter),
+    )
     d, mu, v = (SYMBOLS[name].symbol for name in ("d", "mu", "V"))
     measure = second_moment("antithetic", 1, MU, quiet, ORIGIN, SAMPLES)
     for name, expression in (("√d", sympy.sqrt(d) * v / (2 * mu**2)), ("d²", d**2 * v / (2 * mu**2))):
         broken = replace(find("E2-noise-antithetic"), expr=expression)
-        yield Control(f"noise with {name} in place of d", Check("E2-noise-antithetic", "zero loss", noise, measure), broken)
+        yield Control(
+            f"noise with {name} in place of d", Check("E2-noise-antithetic", "zero loss", noise, measure), broken
+        )
     fresh = second_moment("antithetic", 1, MU, paired(quiet), ORIGIN, SAMPLES)
     yield Control("defence randomness shared within a pair", Check("E2-noise-antithetic", "zero loss", noise, fresh))
     fewer = second_moment("antithetic", 1, MU, averaged(quiet, 4), ORIGIN, SAMPLES // 4)
@@ -49,8 +54,12 @@ def controls() -> Iterator[Control]:
     curved = second_moment("antithetic", 1, MU, noisy_oracle(cone(D, 1.0), 0.0), 0.1 * SLOPE, SAMPLES)
     values = noise | {"V": 0.0, "grad": 1.0}
     yield Control("the quadratic law on a cone", Check("E3-antithetic", "cone near its tip", values, curved))
-    signs = _moments(build_estimator("antithetic", MU, 1, "rademacher"), noisy_oracle(linear(SLOPE), 0.0), SLOPE, "second_moment")
-    yield Control("the Gaussian law for Rademacher directions", Check("E3-antithetic", "linear", values | {"grad": norm}, signs))
+    signs = _moments(
+        build_estimator("antithetic", MU, 1, "rademacher"), noisy_oracle(linear(SLOPE), 0.0), SLOPE, "second_moment"
+    )
+    yield Control(
+        "the Gaussian law for Rademacher directions", Check("E3-antithetic", "linear", values | {"grad": norm}, signs)
+    )
     steep = second_moment("antithetic", 1, MU, noisy_oracle(linear(3 * SLOPE), 0.0), ORIGIN, SAMPLES)
     values = {"d": D, "mu": MU, "L0": norm, "V": 0.0}
     yield Control("a loss three times steeper than its L₀", Check("E4-antithetic", "linear", values, steep))

@@ -52,11 +52,21 @@ def _diversity() -> Iterator[Check]:
         oracle, lipschitz = pool_oracle(linear(slope), shifts), float(np.linalg.norm(slope))
         distances = np.linalg.norm(shifts[:, None] - shifts[None], axis=-1)
         root_mean_square = float(np.sqrt(np.mean(distances**2)))
-        yield Check("E4-diversity", f"linear, {name}", {"L0f": lipschitz, "nu2": root_mean_square}, loss_variance(oracle, np.zeros(D), 0, SAMPLES))
+        yield Check(
+            "E4-diversity",
+            f"linear, {name}",
+            {"L0f": lipschitz, "nu2": root_mean_square},
+            loss_variance(oracle, np.zeros(D), 0, SAMPLES),
+        )
         values = {"nu": float(distances.max()), "K": len(shifts)}
         yield Check("E4-pairs", name, values, _mean_square_distance(shifts))
         losses = shifts @ slope
-        yield Check("E4-popoviciu", f"linear, {name}", {"Delta": float(np.ptp(losses))}, loss_variance(oracle, np.zeros(D), 0, SAMPLES))
+        yield Check(
+            "E4-popoviciu",
+            f"linear, {name}",
+            {"Delta": float(np.ptp(losses))},
+            loss_variance(oracle, np.zeros(D), 0, SAMPLES),
+        )
 
 
 def _recalled() -> Iterator[Check]:

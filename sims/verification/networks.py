@@ -108,4 +108,3 @@ def _largest_gradient(classifier, points: np.ndarray, label: int) -> float:
 
     gradients = jax.jit(jax.vmap(jax.grad(loss)))(cloud)
     return float(jnp.sqrt((gradients**2).sum(axis=(1, 2, 3))).max())
-

@@ -23,7 +23,9 @@ def checks() -> Iterator[Check]:
         values = {"d": D, "mu": MU, "L0": objective.lipschitz}
         yield Check("S1-lipschitz", objective.name, values, value_shift(objective, x, MU, SAMPLES))
         yield Check("S1-sharp", objective.name, values, value_shift(objective, x, MU, SAMPLES))
-        yield Check("S3-lipschitz", objective.name, {"mu": MU, "L0": objective.lipschitz}, slope_of_gradient(objective, x))
+        yield Check(
+            "S3-lipschitz", objective.name, {"mu": MU, "L0": objective.lipschitz}, slope_of_gradient(objective, x)
+        )
         yield Check("S3-textbook", objective.name, values, slope_of_gradient(objective, x))
     round_quadratic = diagonal_quadratic(np.full(D, 0.8), np.ones(D))
     for objective in (round_quadratic, soft):
@@ -48,9 +50,8 @@ def gradient_shift(objective: Objective, x: np.ndarray) -> Measure:
     """‖∇F_μ(x) − ∇F(x)‖ along the direction that an independent half of the samples points to: at most the norm."""
 
     def difference(key):
-        step = MU * jax.random.normal(key, x.shape)
-        pair = (objective.gradient(x + step) + objective.gradient(x - step)) / 2
-        return pair - objective.gradient(jnp.asarray(x))
+        step, here = MU * jax.random.normal(key, x.shape), jnp.asarray(x)
+        return (objective.gradient(here + step) + objective.gradient(here - step)) / 2 - objective.gradient(here)
 
     def measure(key) -> Estimate:
         pilot_key, key = jax.random.split(key)
@@ -66,6 +67,6 @@ def slope_of_gradient(objective: Objective, x: np.ndarray) -> Measure:
 
     def statistic(key):
         u = jax.random.normal(key, x.shape)
-        return objective.gradient(x + MU * u)[0] * u[0] / MU
+        return objective.gradient(jnp.asarray(x) + MU * u)[0] * u[0] / MU
 
     return sampled(statistic, SAMPLES)

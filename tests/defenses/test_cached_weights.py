@@ -90,9 +90,7 @@ def spoil_the_card(path):
     card_path(path).write_text('["not", "a card"]')
 
 
-@pytest.mark.parametrize(
-    "damage", [truncate, empty, flip_one_bit, replace_by_text, lose_the_card, spoil_the_card]
-)
+@pytest.mark.parametrize("damage", [truncate, empty, flip_one_bit, replace_by_text, lose_the_card, spoil_the_card])
 def test_damage_is_named_with_what_to_do(tmp_path, damage):
     path = toy(tmp_path).path
     damage(path)

@@ -16,9 +16,7 @@ def test_purify_is_two_convolutions_around_a_smooth_activation(purifiers, held_o
     one = jax.tree.map(lambda leaf: leaf[3], purifiers.params)
 
     def convolve(images, kernel):
-        return jax.lax.conv_general_dilated(
-            images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        return jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     hidden = convolve(images, one["first"]["kernel"].reshape(3, 3, 1, 8)) + one["first"]["bias"]
     kernel = one["second"]["kernel"].reshape(8, 3, 3, 1).transpose(1, 2, 0, 3)

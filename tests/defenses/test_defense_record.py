@@ -76,9 +76,7 @@ def test_compose_gives_each_member_its_own_key(row_keys):
     images = jnp.zeros((64, 8, 8, 1))
     noise = gaussian_noise(1.0)
     total = apply(compose(noise, noise), row_keys, images)
-    parts = [
-        apply(noise, jax.vmap(jax.random.fold_in, (0, None))(row_keys, index), images) for index in range(2)
-    ]
+    parts = [apply(noise, jax.vmap(jax.random.fold_in, (0, None))(row_keys, index), images) for index in range(2)]
     np.testing.assert_allclose(total, parts[0] + parts[1], atol=1e-6)
     assert np.abs(np.corrcoef(parts[0].ravel(), parts[1].ravel())[0, 1]) < 4 / np.sqrt(images.size)
 

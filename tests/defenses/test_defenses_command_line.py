@@ -32,9 +32,7 @@ def test_bare_command_lists():
 
 def test_evaluate_prints_one_json_document(cnn, purifiers, cache):
     out = str(cache.parent)
-    done = typed(
-        "evaluate", "cnn", "--dataset", "digits", "--defense", "random-purifier", "--out", out, "--json"
-    )
+    done = typed("evaluate", "cnn", "--dataset", "digits", "--defense", "random-purifier", "--out", out, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     row = json.loads(done.stdout)
     assert list(row) == ["model", "dataset", "defense", "images", "accuracy", "standard_error"]
@@ -44,9 +42,7 @@ def test_evaluate_prints_one_json_document(cnn, purifiers, cache):
     assert 0 < row["standard_error"] < 0.01
 
 
-@pytest.mark.parametrize(
-    "arguments", [["evaluate", "cnn", "--nonsense"], ["frobnicate"], ["evaluate", "vgg"]]
-)
+@pytest.mark.parametrize("arguments", [["evaluate", "cnn", "--nonsense"], ["frobnicate"], ["evaluate", "vgg"]])
 def test_bad_input_as_typed(arguments):
     done = typed(*arguments)
     assert done.returncode == 2

@@ -43,9 +43,7 @@ def points(params, rows=200):
     rng = np.random.default_rng(0)
     near = rng.normal(0, 0.05, (rows, 64)) - np.asarray(params["first"]["bias"])
     kinks = near @ np.asarray(params["first"]["weight"])
-    return np.concatenate([rng.uniform(0, 1, (rows, 64)), rng.normal(0, 100, (rows, 64)), kinks]).reshape(
-        -1, 8, 8, 1
-    )
+    return np.concatenate([rng.uniform(0, 1, (rows, 64)), rng.normal(0, 100, (rows, 64)), kinks]).reshape(-1, 8, 8, 1)
 
 
 def scores_at(params, point):
@@ -68,9 +66,7 @@ def test_constants_are_the_closed_forms(constants):
     assert constants.logits_l1 == pytest.approx(2 * scale / softness, rel=1e-6)
     assert constants.margin_l0 == pytest.approx(math.sqrt(2) * scale, rel=1e-6)
     assert constants.cross_entropy_l0 == pytest.approx(math.sqrt(2) * scale, rel=1e-6)
-    assert constants.cross_entropy_l1 == pytest.approx(
-        scale**2 / 2 + math.sqrt(8) * scale / softness, rel=1e-6
-    )
+    assert constants.cross_entropy_l1 == pytest.approx(scale**2 / 2 + math.sqrt(8) * scale / softness, rel=1e-6)
     assert constants.margin_l1 == math.inf
 
 
@@ -84,9 +80,7 @@ def test_no_pair_of_points_violates_the_constants(params, constants, distance):
         """‖function(x) − function(y)‖ / ‖x − y‖, operator norm for matrices."""
         evaluate = jax.jit(jax.vmap(function))
         change = np.asarray(evaluate(start) - evaluate(end))
-        flat = (
-            change.reshape(len(start), -1, 64) if change[0].size > 10 else change.reshape(len(start), -1, 1)
-        )
+        flat = change.reshape(len(start), -1, 64) if change[0].size > 10 else change.reshape(len(start), -1, 1)
         return np.linalg.norm(flat, 2, axis=(1, 2)) / distance
 
     assert slopes(lambda x: scores_at(params, x)).max() <= constants.logits_l0

@@ -13,9 +13,7 @@ K, ROWS, SIDE, PATCH = 5, 6000, 8, 4
 
 
 def levels(size=K):
-    return shift_family(
-        jnp.broadcast_to(jnp.arange(size, dtype=jnp.float32)[:, None, None, None], (size, 8, 8, 1))
-    )
+    return shift_family(jnp.broadcast_to(jnp.arange(size, dtype=jnp.float32)[:, None, None, None], (size, 8, 8, 1)))
 
 
 def assignments(defense, seed=0):
@@ -90,9 +88,7 @@ def test_subfamily_keeps_the_first_members(purifiers, held_out):
     images = jnp.asarray(held_out.images[:8])
     three = families.subfamily(purifiers, 3)
     assert three.size == 3
-    np.testing.assert_allclose(
-        families.outputs(three, images), families.outputs(purifiers, images)[:3], atol=2e-6
-    )
+    np.testing.assert_allclose(families.outputs(three, images), families.outputs(purifiers, images)[:3], atol=2e-6)
 
 
 def test_names_and_flags():

@@ -53,8 +53,7 @@ def diversity():
     scale = (1 - 1 / sizes)[:, None, None] * rng.uniform(0.5, 1.5, (1, 2, 10))
     dims = ("pool_size", "patch_size", "image")
     data = {
-        name: (dims, factor * scale)
-        for name, factor in {"variance": 2, "nu_squared": 0.5, "nu2_squared": 0.1}.items()
+        name: (dims, factor * scale) for name, factor in {"variance": 2, "nu_squared": 0.5, "nu2_squared": 0.1}.items()
     }
     return xr.Dataset(data, {"pool_size": sizes, "patch_size": patches}), {"config": {}}
 
@@ -102,9 +101,7 @@ def verify():
     """A row for every statement of the catalogue, with one violated variant and two rows off the axis."""
     bounds = list(CATALOGUE.values())
     tightness = np.array([{"upper": 0.3, "equality": 1.0, "lower": 2.0}[bound.sense] for bound in bounds])
-    variant = next(
-        i for i, bound in enumerate(bounds) if bound.status == "variant" and bound.sense == "upper"
-    )
+    variant = next(i for i, bound in enumerate(bounds) if bound.status == "variant" and bound.sense == "upper")
     tightness[variant], tightness[0], tightness[1] = 2.75, -0.01, 1e-7
     columns = {
         "label": [bound.label for bound in bounds],
@@ -126,9 +123,7 @@ def verify():
     for i, row in enumerate(rows):
         row["verdict"] = "violated" if i == variant else "holds"
     controls = [{"name": "quarter", "caught": True}, {"name": "power of d", "caught": False}]
-    return xr.Dataset(data, {"control": ["quarter", "power of d"]}), {
-        "report": {"rows": rows, "controls": controls}
-    }
+    return xr.Dataset(data, {"control": ["quarter", "power of d"]}), {"report": {"rows": rows, "controls": controls}}
 
 
 SYNTHETIC = {make.__name__: make for make in (moments, convergence, diversity, attack, verify)}

@@ -35,11 +35,7 @@ def errorbars(axes):
 
 
 def lines(axes, style="-"):
-    return [
-        line.get_data()
-        for line in axes.get_lines()
-        if line.get_linestyle() == style and len(line.get_xdata()) > 2
-    ]
+    return [line.get_data() for line in axes.get_lines() if line.get_linestyle() == style and len(line.get_xdata()) > 2]
 
 
 LABELS = {
@@ -72,9 +68,7 @@ def test_second_moment_points_lines_and_axes(drawn):
         np.testing.assert_allclose(y, cell.second_moment)
         np.testing.assert_allclose(half, Z * cell.second_moment_standard_error)
         assert len(fine) >= 100
-        exact = find("E3-antithetic")(
-            d=64, grad=float(cell.gradient_norm), V=float(cell.variance), mu=fine[7]
-        )
+        exact = find("E3-antithetic")(d=64, grad=float(cell.gradient_norm), V=float(cell.variance), mu=fine[7])
         assert line[7] == pytest.approx(exact)
         np.testing.assert_allclose(line[[0, -1]], cell.predicted_second_moment[[0, -1]])
     for axes in figure.axes:
@@ -169,9 +163,7 @@ def test_tightness_shows_every_row_and_marks_what_it_should(drawn):
 
 
 def test_tightness_keeps_the_catalogue_order_and_unknown_sections():
-    groups = tightness.sections(
-        np.array(["Z9-new", "E3-forward", "S3-lipschitz", "S1-lipschitz", "E3-forward"])
-    )
+    groups = tightness.sections(np.array(["Z9-new", "E3-forward", "S3-lipschitz", "S1-lipschitz", "E3-forward"]))
     assert groups == {"S": ["S1-lipschitz", "S3-lipschitz"], "E": ["E3-forward"], "Z": ["Z9-new"]}
 
 
@@ -260,9 +252,7 @@ def content(figure):
 def test_negative_control_a_changed_record_changes_the_figure(name, drawn, record):
     experiment, variable = PERTURBED[name]
     figure, found = drawn(name)
-    changed = record(
-        experiment, lambda data: data.assign({variable: data[variable] // 2 + data[variable] / 4})
-    )
+    changed = record(experiment, lambda data: data.assign({variable: data[variable] // 2 + data[variable] / 4}))
     again = PLOTS[name].draw(found)
     np.testing.assert_array_equal(content(figure), content(again))
     altered = content(PLOTS[name].draw({**found, experiment: changed}))

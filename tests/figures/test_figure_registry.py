@@ -17,11 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_file_with_a_plot_is_in_the_table_and_the_other_way_round():
-    declared = {
-        path.stem
-        for path in (ROOT / "figures").glob("*.py")
-        if re.search(r"^PLOT = ", path.read_text(), re.M)
-    }
+    declared = {path.stem for path in (ROOT / "figures").glob("*.py") if re.search(r"^PLOT = ", path.read_text(), re.M)}
     assert declared == {name.replace("-", "_") for name in PLOTS}
     for name, plot in PLOTS.items():
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", name)

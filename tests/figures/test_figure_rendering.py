@@ -17,9 +17,7 @@ def rendered(out):
 def test_both_formats_and_nothing_else(rendered, out):
     names = {f"{name}{suffix}" for name in PLOTS for suffix in (".pdf", ".png")}
     assert {path.name for path in (out / "figures").iterdir()} == names
-    assert {path for paths in rendered.values() for path in paths} == {
-        out / "figures" / name for name in names
-    }
+    assert {path for paths in rendered.values() for path in paths} == {out / "figures" / name for name in names}
 
 
 @pytest.mark.parametrize("name", PLOTS)

@@ -110,9 +110,7 @@ def test_record_without_report_or_without_nes_is_an_error(results, capsys):
     manifest["report"]["rows"] = [row for row in manifest["report"]["rows"] if row["attack"] != "nes"]
     path.write_text(json.dumps(manifest))
     assert main(["summary", "--out", str(results)]) == 2
-    assert (
-        capsys.readouterr().err == "error: the attack record has no nes; run `python -m sims attack` again\n"
-    )
+    assert capsys.readouterr().err == "error: the attack record has no nes; run `python -m sims attack` again\n"
     del manifest["report"]
     path.write_text(json.dumps(manifest))
     assert main(["summary", "--out", str(results)]) == 2

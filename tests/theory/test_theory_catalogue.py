@@ -170,9 +170,7 @@ def test_a_formula_without_a_finite_value_says_what_it_needs():
 
 def test_violated_assumptions_are_named():
     assert find("E3-forward").violated(d=2, mu=0.1, V=0, grad=1, tr=10, tr2=1)[0].startswith("tr(H)²")
-    assert find("E2-budget-antithetic").violated(d=2, mu=0.1, V=1, N=7) == (
-        "N is even: two queries a direction",
-    )
+    assert find("E2-budget-antithetic").violated(d=2, mu=0.1, V=1, N=7) == ("N is even: two queries a direction",)
     unstable = find("C1-floor-forward").violated(d=8, q=1, mu=0.1, V=1, eta=1, h=1)
     assert len(unstable) == 1
     steep = find("C1-diagonal-antithetic").violated(q=1, mu=0.1, V=1, eta=0.6, h_i=[0.1, 3.0])

@@ -32,9 +32,7 @@ def test_bare_lists_every_statement_and_answers_quickly():
 def test_list_json_is_one_document():
     answer = run("list", "--json")
     rows = json.loads(answer.stdout)
-    assert [set(row) for row in rows] == [{"label", "name", "sense", "status", "statement", "source"}] * len(
-        CATALOGUE
-    )
+    assert [set(row) for row in rows] == [{"label", "name", "sense", "status", "statement", "source"}] * len(CATALOGUE)
     assert [row["label"] for row in rows] == list(CATALOGUE)
 
 
@@ -102,9 +100,7 @@ def test_check_passes_and_reports_on_stderr_only_its_progress():
     assert answer.returncode == 0
     findings = json.loads(answer.stdout)
     assert [finding["label"] for finding in findings] == list(CATALOGUE)
-    assert all(
-        finding["ok"] and finding["steps"] > 0 and finding["relative_error"] < 1e-10 for finding in findings
-    )
+    assert all(finding["ok"] and finding["steps"] > 0 and finding["relative_error"] < 1e-10 for finding in findings)
 
 
 def test_check_fails_on_a_broken_statement(monkeypatch, capsys):

@@ -73,9 +73,7 @@ def test_isotropic_quadratic_agrees_with_the_scalar_law(variant):
     rate = find("C1-rate")(d=d, q=q, eta=eta, h=h)
     assert (path[5] - floor) / (path[4] - floor) == pytest.approx(rate, rel=1e-9)
     assert find(f"C1-time-{variant}")(e0=e0, e=path[9], **setting) == pytest.approx(9, rel=1e-9)
-    assert find(f"C1-diagonal-{variant}")(q=q, mu=mu, V=V, eta=eta, h_i=curvatures) == pytest.approx(
-        h / 2 * floor
-    )
+    assert find(f"C1-diagonal-{variant}")(q=q, mu=mu, V=V, eta=eta, h_i=curvatures) == pytest.approx(h / 2 * floor)
 
 
 @both
@@ -92,9 +90,7 @@ def test_recursion_keeps_float64_accuracy(variant):
             B = [v / (2 * m**2) for _ in H]
         for _ in range(steps):
             S = sum(k**2 * a for k, a in zip(H, s, strict=True))
-            s = [
-                (1 - n * k) ** 2 * a + n**2 / q * (k**2 * a + S + b) for k, a, b in zip(H, s, B, strict=True)
-            ]
+            s = [(1 - n * k) ** 2 * a + n**2 / q * (k**2 * a + S + b) for k, a, b in zip(H, s, B, strict=True)]
         worst = max(abs(mpmath.mpf(a) / b - 1) for a, b in zip(path[-1], s, strict=True))
     assert worst < 1e-12
 
@@ -112,9 +108,7 @@ def test_stability_limit_separates_decay_from_growth():
     assert shrinking[-1] < shrinking[0]
     mixed = np.array([0.1, 3.0, 0.4])
     for eta in np.linspace(0.01, 0.9, 60):
-        kept = (
-            np.diag((1 - eta * mixed) ** 2 + eta**2 * mixed**2 / 2) + eta**2 / 2 * np.ones((3, 1)) * mixed**2
-        )
+        kept = np.diag((1 - eta * mixed) ** 2 + eta**2 * mixed**2 / 2) + eta**2 / 2 * np.ones((3, 1)) * mixed**2
         assert recursion.stable(mixed, eta, 2) == (np.max(np.abs(np.linalg.eigvals(kept))) < 1)
 
 

@@ -97,9 +97,7 @@ def test_mean_estimate_on_the_cubic_equals_quadrature(moment, points_of, label, 
     np.testing.assert_allclose(weights @ estimate, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("powers", "norm_power"), [case for case in MOMENTS if not any(p % 2 for p in case[0])]
-)
+@pytest.mark.parametrize(("powers", "norm_power"), [case for case in MOMENTS if not any(p % 2 for p in case[0])])
 def test_generating_function_gives_the_closed_form(powers, norm_power):
     difference = gaussian_by_generating_function(powers, norm_power).doit() - gaussian(powers, norm_power)
     assert difference.expand() == 0

@@ -52,9 +52,7 @@ def test_E3_and_E2_equal_quadrature_on_a_quadratic(dimension, variant):
         assert bound(**given) == pytest.approx(expected, rel=1e-12)
 
 
-def enumerated_square(
-    directions_per_step: int, shared: bool, antithetic: bool, mu: float, V: float, a
-) -> float:
+def enumerated_square(directions_per_step: int, shared: bool, antithetic: bool, mu: float, V: float, a) -> float:
     """E‖ḡ‖² on the linear loss ⟨a,x⟩ at 0, exactly: Rademacher directions, noise ±√V, every case."""
     q, sigma = directions_per_step, math.sqrt(V)
     baselines = 1 if shared else q
@@ -64,10 +62,7 @@ def enumerated_square(
         u = np.reshape(case[: q * len(a)], (q, len(a)))
         probe = sigma * np.array(case[q * len(a) : q * len(a) + q])
         base = sigma * np.array(case[q * len(a) + q :])
-        if antithetic:
-            answers = (2 * mu * (u @ a) + probe - base) / (2 * mu)
-        else:
-            answers = (mu * (u @ a) + probe - base) / mu
+        answers = (2 * mu * (u @ a) + probe - base) / (2 * mu) if antithetic else (mu * (u @ a) + probe - base) / mu
         squares.append(np.sum(np.mean(answers[:, None] * u, axis=0) ** 2))
     return float(np.mean(squares))
 
@@ -78,9 +73,7 @@ def test_sharing_one_noisy_baseline_costs_nothing_in_the_second_moment():
     shared = enumerated_square(q, True, False, mu, V, a)
     apart = enumerated_square(q, False, False, mu, V, a)
     assert shared == pytest.approx(apart, rel=1e-12)
-    assert find("E2-shared")(q=q, M=single, grad_mu=float(np.linalg.norm(a))) == pytest.approx(
-        shared, rel=1e-12
-    )
+    assert find("E2-shared")(q=q, M=single, grad_mu=float(np.linalg.norm(a))) == pytest.approx(shared, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -244,9 +237,7 @@ def test_patch_wise_diversity_and_variance_equal_enumeration():
     assert patch_wise == pytest.approx(np.var(losses), rel=1e-12)
     assert patch_wise >= find("P1-ratio")(V=effects.sum(axis=1).var(), P=P)
     agreeing = np.repeat(effects[:, :1], P, axis=1)
-    assert agreeing.var(axis=0).sum() == pytest.approx(
-        find("P1-ratio")(V=agreeing.sum(axis=1).var(), P=P), rel=1e-12
-    )
+    assert agreeing.var(axis=0).sum() == pytest.approx(find("P1-ratio")(V=agreeing.sum(axis=1).var(), P=P), rel=1e-12)
 
 
 @pytest.mark.parametrize("K", [1, 2, 6])
@@ -254,9 +245,7 @@ def test_mean_pool_variance_equals_quadrature(K):
     """K independent standard Gaussian losses: V_∞ = 1."""
     nodes = min(K, 3)  # quadrature in up to 3 dimensions; K = 6 checks the printed 83 %
     if nodes == K:
-        assert gaussian_mean(lambda F: F.var(axis=1), K) == pytest.approx(
-            find("P2-mean")(V=1.0, K=K), abs=1e-12
-        )
+        assert gaussian_mean(lambda F: F.var(axis=1), K) == pytest.approx(find("P2-mean")(V=1.0, K=K), abs=1e-12)
     else:
         assert find("P2-mean")(V=1.0, K=K) == pytest.approx(5 / 6)
 

@@ -1,0 +1,43 @@
+# `make run` and `make test` set everything up on a fresh machine (python3 3.11-3.13 with venv) and do their job.
+PYTHON ?= python3
+PY := .venv/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test test-slow lint types clean
+
+run: .venv/installed
+	$(PY) -m theory check
+	$(PY) -m defenses train
+	$(PY) -m sims diversity
+	$(PY) -m sims moments
+	$(PY) -m sims convergence
+	$(PY) -m sims verify
+	$(PY) -m sims attack
+	$(PY) -m figures all
+	$(PY) -m figures summary
+
+test: .venv/installed-dev
+	$(PY) -m pytest -m "not slow" -n 2
+
+test-slow: .venv/installed-dev
+	$(PY) -m pytest -m slow
+
+lint: .venv/installed-dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: .venv/installed-dev
+	.venv/bin/pyright
+
+clean:
+	rm -rf .venv results build *.egg-info
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	@echo "installing into .venv (a few minutes the first time)"
+	$(PIP) -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) -e '.[dev]'
+	touch $@
