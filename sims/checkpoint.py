@@ -36,7 +36,7 @@ def load_state(path: Path, template: Any, mark: str) -> tuple[Any, np.ndarray]:
     Raises ValueError when the file is damaged or belongs to another run.
     """
     try:
-        with np.load(path) as saved:
+        with path.open("rb") as file, np.load(file) as saved:
             arrays = {name: saved[name] for name in saved.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"checkpoint {path} is damaged ({error}); delete it to start over") from error

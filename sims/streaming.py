@@ -45,4 +45,3 @@ def absorb(stream: Stream, batch: np.ndarray) -> Stream:
         stream.mean + shift * size / total,
         stream.squares + squares + shift**2 * stream.count * size / total,
     )
-

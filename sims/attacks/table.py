@@ -21,8 +21,8 @@ class AttackOptions:
     """Radius of the ball, pixel units in [0, 1]."""
     query_budget: int = 500
     """Rows the network may evaluate for one image."""
-    smoothing_radius: float = 0.1
-    """NES: μ, pixel units."""
+    smoothing_radius: float = 0.01
+    """NES: μ, pixel units; public toolkits use 2.55/255."""
     num_directions: int = 10
     """NES: antithetic pairs per step, q."""
     step_size: float = 0.03

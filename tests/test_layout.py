@@ -1,0 +1,66 @@
+"""The house: what stands at the root, and which folder may import which."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("theory", "defenses", "sims", "figures")
+FILES = {"pyproject.toml", "README.md", "Makefile", "LICENSE", *FOLDERS, "tests"}
+MAY_IMPORT = {"theory": set(), "defenses": set(), "sims": {"theory", "defenses"}, "figures": {"theory", "sims"}}
+FORBIDDEN = {"theory": {"jax", "flax", "optax"}, "figures": {"jax", "flax", "optax"}}
+
+
+def imported_modules(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def violations(folder: str, modules: set[str]) -> set[str]:
+    """Imports that the direction of the house forbids."""
+    ours = {module for module in modules if module.split(".")[0] in FOLDERS}
+    wrong = {module for module in ours if module.split(".")[0] not in MAY_IMPORT[folder] | {folder}}
+    if folder == "figures":
+        wrong |= {m for m in ours if m.startswith("sims") and not m.startswith("sims.records")}
+    return wrong | {module for module in modules if module.split(".")[0] in FORBIDDEN.get(folder, set())}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_import_direction(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        wrong = violations(folder, imported_modules(path))
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_a_wrong_import_is_noticed():
+    assert violations("theory", {"sims.engine.run_attack"})
+    assert violations("theory", {"jax"})
+    assert violations("figures", {"sims.engine.run_attack"})
+    assert not violations("sims", {"theory.catalogue.find", "jax"})
+
+
+def test_root_holds_the_house_and_nothing_else():
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\n")
+    top = {line.split("/")[0] for line in listed if line}
+    assert {name for name in top if not name.startswith(".")} == FILES
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_file_holds_one_idea(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        lines = len(path.read_text().splitlines())
+        assert lines <= 320, f"{path.relative_to(ROOT)} has {lines} lines"
