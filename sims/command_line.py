@@ -6,7 +6,6 @@ Exit status 0 done, 1 a check failed, 2 bad input (one line on stderr).
 import contextlib
 import io
 import json
-import os
 import shutil
 import sys
 import time
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import jax
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -82,7 +82,6 @@ def _run(name: str, experiment: Experiment, command: Command) -> int:
     if command.dry_run:
         return _show_plan(experiment.plan(command.config), command.json)
     records.prepare(command.out)
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(command.out / "compiled"))
     folder = records.record_folder(command.out, name, command.config)
     known = (folder / "manifest.json").exists()
     record = records.read(folder) if known else _compute(name, experiment, command, folder)
@@ -104,6 +103,7 @@ def _compute(name: str, experiment: Experiment, command: Command, folder: Path) 
         "experiment": name,
         "config": asdict(command.config),
         "seconds": time.perf_counter() - started,
+        "device": jax.devices()[0].device_kind,
         **records.provenance(),
         **facts,
     }

@@ -14,6 +14,7 @@ from sims.oracle import Oracle
 from sims.streaming import Estimate, absorb, empty
 
 FEWEST_ROWS, NUMBERS_PER_BATCH = 4096, 2**19
+GROUPS = 16
 
 
 class GradientMoments(NamedTuple):
@@ -38,26 +39,26 @@ def gradient_moments(
     """Moments of ḡ at `point` over at least `samples` independent estimates, in whole batches of a size set by d.
 
     reference: the gradient a that ḡ should have as its mean, same shape as the point.
-    The squared bias is the mean of ⟨m − a, m′ − a⟩ over independent pairs of batch halves: unbiased, may be negative.
+    The squared bias is the mean of ⟨m − a, m′ − a⟩ over pairs of independent group means, GROUPS groups a batch:
+    unbiased, may be negative.
     Raises ValueError when samples < 2.
     """
     if samples < 2:
         raise ValueError(f"samples must be >= 2, got {samples}")
     rows = max(FEWEST_ROWS, NUMBERS_PER_BATCH // np.size(point))
-    size = max(2, rows // (estimator.queries_per_estimate * oracle.rows_per_query) // 2 * 2)
+    size = max(1, rows // (estimator.queries_per_estimate * oracle.rows_per_query) // GROUPS) * GROUPS
     batch = partial(_batch, estimator, oracle._replace(params=None), size)
     each, pairs = empty(3), empty(1)
     for i in range(-(-samples // size)):
         statistics, bias = batch(jax.random.fold_in(key, i), oracle.params, point, label, reference)
-        each, pairs = absorb(each, np.asarray(statistics)), absorb(pairs, np.asarray(bias)[None, None])
+        each, pairs = absorb(each, np.asarray(statistics)), absorb(pairs, np.asarray(bias)[:, None])
         on_batch(min(each.count, samples))
-    bias = pairs.estimate(0) if pairs.count > 1 else Estimate(float(pairs.mean[0]), float("nan"))
-    return GradientMoments(each.estimate(0), each.estimate(1), each.estimate(2), bias)
+    return GradientMoments(each.estimate(0), each.estimate(1), each.estimate(2), pairs.estimate(0))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _batch(estimator, oracle, size, key, params, point, label, reference):
-    """Per estimate ‖ḡ‖², ⟨ḡ, a⟩ and the cosine, (size, 3); and ⟨m − a, m′ − a⟩ of the two halves' means."""
+    """Per estimate ‖ḡ‖², ⟨ḡ, a⟩ and the cosine, (size, 3); and ⟨m − a, m′ − a⟩ of paired groups, (GROUPS / 2,)."""
 
     def ask(key):
         direction_key, defense_key = jax.random.split(key)
@@ -72,5 +73,5 @@ def _batch(estimator, oracle, size, key, params, point, label, reference):
     squared = jnp.sum(gradients**2, axis=1)
     aligned = gradients @ flat
     cosine = aligned / jnp.sqrt(jnp.maximum(squared * jnp.sum(flat**2), 1e-30))
-    halves = gradients.reshape(2, size // 2, -1).mean(axis=1) - flat
-    return jnp.stack([squared, aligned, cosine], axis=1), jnp.dot(halves[0], halves[1])
+    one, other = gradients.reshape(2, GROUPS // 2, size // GROUPS, -1).mean(axis=2) - flat
+    return jnp.stack([squared, aligned, cosine], axis=1), jnp.sum(one * other, axis=1)

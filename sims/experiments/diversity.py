@@ -5,6 +5,7 @@ subsets of the trained members, averaged, because a single pool scatters by √(
 """
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import jax
@@ -39,9 +40,9 @@ class Config:
     """Sides of the patches in pixels; the side of the image means one purifier for the whole image."""
     images: int = 16
     """Correctly classified held-out images."""
-    pools: int = 8
-    """Random pools averaged for each K."""
-    draws: int = 256
+    pools: int = 28
+    """Different random pools averaged for each K, as far as there are so many."""
+    draws: int = 128
     """Draws of the assignment per image and pool."""
     seed: int = 0
 
@@ -77,8 +78,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
 
 def _measure(config: Config, victim, family: PurifierFamily, k: int, patch: int) -> np.ndarray:
     """(quantities, images), averaged over the pools."""
-    rng = np.random.default_rng([config.seed, k])
-    pools = [rng.choice(family.size, k, replace=False) for _ in range(config.pools)]
+    pools = _pools(config, family.size, k)
     measure = _measurement(config, victim, family, k, patch)
     key = jax.random.key(config.seed)
     seen = [
@@ -86,6 +86,12 @@ def _measure(config: Config, victim, family: PurifierFamily, k: int, patch: int)
         for i, pool in enumerate(pools)
     ]
     return np.mean([np.asarray(part) for part in seen], axis=0)
+
+
+def _pools(config: Config, size: int, k: int) -> np.ndarray:
+    """Different random subsets of k members, (at most config.pools, k)."""
+    subsets = np.array(list(combinations(range(size), k)))
+    return np.random.default_rng([config.seed, k]).permutation(subsets)[: config.pools]
 
 
 def _members(family: PurifierFamily, members: np.ndarray) -> PurifierFamily:

@@ -31,7 +31,7 @@ def finished(request) -> Iterator:
     attack = build_attack(name, options(norm))
     oracle = loss_oracle(CLASSIFIER, no_defense())
     schedule = Schedule(BUDGET, 16, 8)
-    yield (
+    return (
         name,
         norm,
         attack,
@@ -40,7 +40,7 @@ def finished(request) -> Iterator:
 
 
 def test_contract(finished):
-    name, norm, attack, result = finished
+    name, norm, _attack, result = finished
     distance = (result.images - IMAGES).reshape(COUNT, -1)
     length = np.abs(distance).max(axis=1) if norm == "linf" else np.linalg.norm(distance, axis=1)
     assert (length <= EPSILON[norm] * (1 + 1e-5)).all()
@@ -90,7 +90,7 @@ def test_bad_options_are_named(change, message):
 
 
 def test_bad_nes_options_are_named():
-    with pytest.raises(ValueError, match="smoothing_radius must be > 0 and finite, got -0.1"):
+    with pytest.raises(ValueError, match=r"smoothing_radius must be > 0 and finite, got -0\.1"):
         build_attack("nes", AttackOptions(smoothing_radius=-0.1))
     with pytest.raises(ValueError, match="step_size must be > 0"):
         build_attack("nes", AttackOptions(step_size=0))

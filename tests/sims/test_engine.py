@@ -160,7 +160,7 @@ def test_a_non_finite_answer_stops_the_image_and_is_reported():
     assert not stopped[IMAGES[:, 0, 0, 0] > 0.5].any()
     assert dark.any()
     assert np.isfinite(result.images).all()
-    assert NON_FINITE == STATUS.index("non-finite answer")
+    assert STATUS.index("non-finite answer") == NON_FINITE
 
 
 def test_a_budget_below_one_step_costs_nothing():

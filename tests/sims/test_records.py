@@ -1,0 +1,186 @@
+"""Records of runs: whole or absent, never silently damaged, keyed by the question and the code."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from sims import records
+
+DATA = xr.Dataset(
+    {"queries": (("image", "seed"), np.arange(6).reshape(3, 2), {"unit": "queries"})}, coords={"seed": [0, 7]}
+)
+MANIFEST = {"config": {"budget": 100}, "seed": 0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    budget: int = 100
+    radius: float = 0.1
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    folder = tmp_path / "attack" / "abc"
+    written = records.write(folder, DATA, MANIFEST)
+    read = records.read(folder)
+    assert read.folder == written.folder == folder
+    assert read.manifest == written.manifest
+    assert read.manifest["config"] == {"budget": 100}
+    assert read.data.identical(DATA)
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["abc"]
+    assert sorted(path.name for path in folder.iterdir()) == ["data.nc", "manifest.json"]
+
+
+def test_writing_again_replaces(tmp_path):
+    records.write(tmp_path / "run", DATA, MANIFEST)
+    records.write(tmp_path / "run", DATA + 1, {"seed": 1})
+    again = records.read(tmp_path / "run")
+    assert again.manifest["seed"] == 1
+    assert again.data.equals(DATA + 1)
+
+
+def crash_in_data(self, path, **options):
+    Path(path).write_bytes(b"half of it")
+    raise KeyboardInterrupt
+
+
+def crash_in_manifest(self, text, *rest):
+    self.write_bytes(text.encode()[: len(text) // 2])
+    raise KeyboardInterrupt
+
+
+def crash_in_rename(self, target):
+    raise KeyboardInterrupt
+
+
+CRASHES = {
+    "data": (xr.Dataset, "to_netcdf", crash_in_data),
+    "manifest": (Path, "write_text", crash_in_manifest),
+    "rename": (Path, "rename", crash_in_rename),
+}
+
+
+@pytest.mark.parametrize("stage", CRASHES)
+def test_a_crash_leaves_no_manifest(tmp_path, monkeypatch, stage):
+    folder = tmp_path / "attack" / "abc"
+    monkeypatch.setattr(*CRASHES[stage])
+    with pytest.raises(KeyboardInterrupt):
+        records.write(folder, DATA, MANIFEST)
+    monkeypatch.undo()
+    assert list(folder.parent.iterdir()) == []
+    records.write(folder, DATA, MANIFEST)
+    assert records.read(folder).data.equals(DATA)
+
+
+@pytest.mark.parametrize("stage", ["data", "manifest"])
+def test_a_crash_before_the_swap_keeps_the_old_record(tmp_path, monkeypatch, stage):
+    records.write(tmp_path / "run", DATA, MANIFEST)
+    monkeypatch.setattr(*CRASHES[stage])
+    with pytest.raises(KeyboardInterrupt):
+        records.write(tmp_path / "run", DATA + 1, MANIFEST)
+    monkeypatch.undo()
+    assert records.read(tmp_path / "run").data.equals(DATA)
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "data altered": lambda folder: flip_a_byte(folder / "data.nc"),
+    "data truncated": lambda folder: os.truncate(folder / "data.nc", 100),
+    "data missing": lambda folder: (folder / "data.nc").unlink(),
+    "manifest truncated": lambda folder: os.truncate(folder / "manifest.json", 20),
+    "manifest binary": lambda folder: (folder / "manifest.json").write_bytes(b"\xff\xfe\x00"),
+    "manifest missing": lambda folder: (folder / "manifest.json").unlink(),
+    "manifest a list": lambda folder: (folder / "manifest.json").write_text("[]"),
+    "checksum missing": lambda folder: (folder / "manifest.json").write_text(json.dumps(MANIFEST)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_noticed_and_the_folder_named(tmp_path, damage):
+    folder = records.write(tmp_path / "attack" / "abc", DATA, MANIFEST).folder
+    records.read(folder)
+    damage(folder)
+    with pytest.raises(ValueError, match=f"record {folder} is damaged .*delete the folder and run again"):
+        records.read(folder)
+
+
+def test_latest_is_the_newest_whole_record(tmp_path):
+    for age, name in ((20, "older"), (10, "newer"), (30, "oldest")):
+        folder = records.write(tmp_path / "attack" / name, DATA, {"name": name}).folder
+        os.utime(folder / "manifest.json", ns=(0, (100 - age) * 10**9))
+    part = tmp_path / "attack" / ".part-x"  # what a killed run leaves behind
+    records.write(part / "record", DATA, {"name": "part"})
+    (part / "manifest.json").write_text("{}")
+    (tmp_path / "attack" / "unfinished").mkdir()
+    assert records.latest(tmp_path, "attack").manifest["name"] == "newer"
+
+
+def test_no_record_names_the_command(tmp_path):
+    with pytest.raises(ValueError, match=r"no record of moments under .*`python -m sims moments`"):
+        records.latest(tmp_path, "moments")
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """A small source tree in place of ours."""
+    for package in ("theory", "defenses", "sims"):
+        (tmp_path / package / "inner").mkdir(parents=True)
+        (tmp_path / package / "inner" / "piece.py").write_text("x = 1\n")
+    monkeypatch.setattr(records, "ROOT", tmp_path)
+    return tmp_path
+
+
+CHANGES = {
+    "edited": lambda root: (root / "theory/inner/piece.py").write_text("x = 2\n"),
+    "added": lambda root: (root / "defenses/new.py").write_text(""),
+    "renamed": lambda root: (root / "sims/inner/piece.py").rename(root / "sims/inner/other.py"),
+    "removed": lambda root: (root / "sims/inner/piece.py").unlink(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_of_the_source_changes_the_folder(house, change):
+    before = records.record_folder(house, "attack", Config())
+    (house / "sims" / "notes.txt").write_text("not code")
+    assert records.record_folder(house, "attack", Config()) == before
+    change(house)
+    assert records.record_folder(house, "attack", Config()) != before
+
+
+def test_the_folder_depends_on_the_question_alone(house):
+    ask = [("attack", Config()), ("attack", Config(budget=101)), ("attack", Config(radius=0.2)), ("moments", Config())]
+    folders = [records.record_folder(house, *question) for question in ask]
+    assert len({folder.name for folder in folders}) == 4
+    assert folders[0] == records.record_folder(house, "attack", Config(100, 0.1))
+    assert folders[3].parent == house / "moments"
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path):
+    records.prepare(tmp_path / "new" / "out")
+    assert list((tmp_path / "new" / "out").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"out must be a writable folder, got .*file"):
+        records.prepare(tmp_path / "file")
+
+
+def test_provenance_says_what_ran():
+    about = records.provenance()
+    assert about["source"] == records.source_hash()
+    assert set(about["versions"]) == {"python", *records.PACKAGES}
+    json.dumps(about)
+
+
+def test_the_reader_needs_no_jax():
+    check = "import sys, sims.records; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=records.ROOT, check=False).returncode == 0

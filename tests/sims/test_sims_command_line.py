@@ -1,0 +1,98 @@
+"""The command line as a user types it: exit statuses, one clear line, nothing half-written."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sims import records
+from sims.command_line import main
+from sims.experiments.experiment import EXPERIMENTS
+
+BAD = {
+    "unknown experiment": (["atack"], "experiment must be one of verify, moments"),
+    "unknown option": (["moments", "--sampels", "3"], "--sampels"),
+    "not a number": (["moments", "--samples", "many"], "--samples"),
+    "negative radius": (["moments", "--smoothing-radii", "-0.1"], "smoothing_radii must be > 0 and finite, got -0.1"),
+    "budget 0": (["attack", "--query-budget", "0"], "query_budget must be >= 1, got 0"),
+    "negative ball": (["attack", "--epsilon", "-1"], "epsilon must be > 0 and finite, got -1.0"),
+    "unknown attack": (["attack", "--attacks", "nes", "sqare"], "attack must be one of nes, square, null, got 'sqare'"),
+    "unknown defence": (["attack", "--defenses", "firewall"], "firewall"),
+    "unknown model": (["diversity", "--model", "gpt"], "gpt"),
+    "unknown statement": (["verify", "--statements", "E99"], "E99"),
+    "negative seed": (["convergence", "--seed", "-1"], "seed must be >= 0, got -1"),
+    "unstable step": (["convergence", "--step-fraction", "1.5"], "step_fraction must be < 1, got 1.5"),
+    "too many images": (["attack", "--images", "100000"], "images must be in [1, "),
+    "rows and tile": (["attack", "--rows", "10"], "rows must be a positive multiple of tile = 16, got 10"),
+    "too large a pool": (["diversity", "--pool-sizes", "50"], "pool_sizes must be <= 8"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_clear_line_and_leaves_nothing(results, capsys, arguments, words):
+    before = set(results.rglob("*"))
+    target = ["--out", str(results)] if arguments[0] in EXPERIMENTS else []
+    assert main([*arguments, *target]) == 2
+    out, err = capsys.readouterr()
+    last = err.strip().splitlines()[-1]
+    assert out == ""
+    assert last.startswith("error: ")
+    assert words in last
+    assert set(results.rglob("*")) == before
+
+
+def test_an_unwritable_folder_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["moments", "--out", str(tmp_path / "file" / "results")]) == 2
+    assert "out must be a writable folder" in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_named(results, capsys):
+    arguments = [
+        "moments",
+        "--samples",
+        "2000",
+        "--instances",
+        "quadratic",
+        "--smoothing-radii",
+        "0.1",
+        "--out",
+        str(results),
+        "--json",
+    ]
+    assert main(arguments) == 0
+    record = records.latest(results, "moments")
+    (record.folder / "data.nc").write_bytes(b"nonsense")
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert f"record {record.folder} is damaged" in capsys.readouterr().err
+    (record.folder / "manifest.json").unlink()
+    assert main(arguments) == 0
+
+
+def test_json_is_one_document_and_nothing_else(results, capsys):
+    arguments = ["moments", "--samples", "2100", "--instances", "quadratic", "--smoothing-radii", "0.1"]
+    assert main([*arguments, "--out", str(results), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["rows"]) == 2
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_dry_run_says_what_it_costs_and_does_nothing(name, tmp_path, capsys):
+    assert main([name, "--dry-run", "--json", "--out", str(tmp_path / "none")]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert all(plan[key] > 0 for key in ("rows", "seconds", "megabytes"))
+    assert not (tmp_path / "none").exists()
+
+
+def test_called_bare_it_lists_the_experiments():
+    run = subprocess.run([sys.executable, "-m", "sims"], capture_output=True, text=True, check=True)
+    assert all(name in run.stdout for name in EXPERIMENTS)
+    assert run.stderr == ""
+
+
+def test_bad_input_from_the_shell_has_no_traceback():
+    run = subprocess.run([sys.executable, "-m", "sims", "atack"], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr.count("\n") == 1

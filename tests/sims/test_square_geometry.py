@@ -1,0 +1,181 @@
+"""Geometry of Square: its schedule, its starts and moves, the ℓ2 bump, and the ball they live in."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sims.attacks import square as module
+from sims.attacks.ball import check_ball, project
+from sims.attacks.square import SquareState, square
+from sims.oracle import Answer
+
+SHAPE, EPSILON = (13, 17, 3), {"linf": 0.1, "l2": 1.5}
+KEYS = jax.random.split(jax.random.key(4), 200)
+CLEAN = jnp.asarray(np.random.default_rng(0).uniform(size=SHAPE), jnp.float32)
+
+
+def length(norm: str, delta) -> np.ndarray:
+    flat = np.asarray(delta, float).reshape(len(delta), -1)
+    return abs(flat).max(axis=1) if norm == "linf" else np.linalg.norm(flat, axis=1)
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0])
+@pytest.mark.parametrize("norm", EPSILON)
+def test_projection(norm, spread):
+    image = CLEAN + spread * jax.random.normal(jax.random.key(1), (50, *SHAPE))
+    got = np.asarray(jax.vmap(lambda x: project(norm, x, CLEAN, EPSILON[norm]))(image))
+    assert got.min() >= 0
+    assert got.max() <= 1
+    assert (length(norm, got - np.asarray(CLEAN)) <= EPSILON[norm] * (1 + 1e-5)).all()
+    assert np.allclose(jax.vmap(lambda x: project(norm, x, CLEAN, EPSILON[norm]))(got), got, atol=1e-6)
+    feasible = np.clip(CLEAN + 1e-3 * np.sign(image - CLEAN), 0, 1)
+    assert np.allclose(project(norm, feasible[0], CLEAN, EPSILON[norm]), feasible[0], atol=1e-6)
+
+
+def test_projection_hand_values():
+    clean = jnp.array([0.5, 0.5, 0.95])
+    linf = project("linf", jnp.array([0.9, 0.45, 2.0]), clean, 0.1)
+    assert np.allclose(linf, [0.6, 0.45, 1.0])
+    l2 = project("l2", jnp.array([0.8, 0.9, 0.95]), clean, 0.25)
+    assert np.allclose(l2, [0.65, 0.7, 0.95])
+
+
+@pytest.mark.parametrize(
+    ("norm", "epsilon", "message"),
+    [
+        ("l1", 0.1, "norm must be linf or l2, got 'l1'"),
+        ("l2", 0.0, "epsilon must be > 0 and finite, got 0.0"),
+        ("linf", float("nan"), "epsilon must be > 0 and finite, got nan"),
+    ],
+)
+def test_a_bad_ball_is_named(norm, epsilon, message):
+    with pytest.raises(ValueError, match=message):
+        check_ball(norm, epsilon)
+
+
+def published_side(step: int, p: float, h: int) -> int:
+    """The schedule for 10,000 queries, row by row as published."""
+    table = [(10, 1), (50, 2), (200, 4), (500, 8), (1000, 16), (2000, 32), (4000, 64), (6000, 128), (8000, 256)]
+    share = next((p / divisor for last, divisor in table if step <= last), p / 512)
+    return min(max(round((share * h * h) ** 0.5), 1), h - 1)
+
+
+@pytest.mark.parametrize(("h", "p"), [(8, 0.8), (32, 0.8), (32, 0.05), (224, 0.1)])
+def test_side_follows_the_published_schedule(h, p):
+    def side(steps: int, budget: int):
+        return jax.vmap(lambda step: module._side(step, budget, p, (h, h, 3)))(jnp.arange(steps))
+
+    full = side(10_001, 10_000)
+    assert full.tolist() == [published_side(step, p, h) for step in range(10_001)]
+    assert np.array_equal(side(501, 500), full[::20])
+    assert full[0] > full[-1] == max(1, round((p / 512 * h * h) ** 0.5))
+
+
+def test_linf_start_is_vertical_stripes():
+    stripes = np.asarray(jax.vmap(lambda key: module._stripes(key, SHAPE, 0.1))(KEYS))
+    assert (stripes == stripes[:, :1]).all()
+    assert np.allclose(abs(stripes), 0.1)
+    signs = np.sign(stripes[:, 0]).reshape(len(KEYS), -1)
+    assert (abs(signs.mean(axis=0)) < 4 / np.sqrt(len(KEYS))).all()
+    assert (abs(signs.T @ signs / len(KEYS) - np.eye(signs.shape[1])) < 4 / np.sqrt(len(KEYS))).all()
+
+
+@pytest.mark.parametrize("side", [1, 4, 12])
+def test_linf_move_recolours_one_window(side):
+    delta = jnp.zeros(SHAPE)  # no colour of a window equals it
+    moved = np.asarray(jax.vmap(lambda key: module._recolour_square(key, delta, side, 0.1))(KEYS))
+    corners = set()
+    for one in moved:
+        rows, columns, _ = np.nonzero(one)
+        top, left = rows.min(), columns.min()
+        window = one[top : top + side, left : left + side]
+        assert np.count_nonzero(one) == window.size == side * side * 3
+        assert (window == window[0, 0]).all()
+        assert np.allclose(abs(window), 0.1)
+        corners.add((int(top), int(left)))
+    assert {top for top, _ in corners} == set(range(SHAPE[0] - side + 1))
+    assert {left for _, left in corners} == set(range(SHAPE[1] - side + 1))
+
+
+def paper_bump(height: int, width: int) -> np.ndarray:
+    """The paper's Σ_{k=0}^{M} 1/(n+1−k)², M = n − max(|r−⌊h/2⌋−1|, |s−⌊w/2⌋−1|), n = ⌊max(h, w)/2⌋, from r = s = 1."""
+    n, eta = max(height, width) // 2, np.zeros((height, width))
+    for r in range(1, height + 1):
+        for s in range(1, width + 1):
+            m = n - max(abs(r - height // 2 - 1), abs(s - width // 2 - 1))
+            eta[r - 1, s - 1] = sum(1 / (n + 1 - k) ** 2 for k in range(m + 1))
+    return eta
+
+
+def paper_pair(side: int) -> np.ndarray:
+    half = side // 2
+    eta = np.concatenate([paper_bump(half, side), -paper_bump(side - half, side)])
+    return eta / np.linalg.norm(eta)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 3), (2, 5), (3, 5), (5, 9), (1, 1)])
+def test_bump_is_the_formula_of_the_paper(height, width):
+    rows, columns = jnp.meshgrid(jnp.arange(13) - 2, jnp.arange(17) - 3, indexing="ij")
+    got = np.asarray(module._bump(rows, columns, height, width))
+    expected = np.zeros((13, 17))
+    expected[2 : 2 + height, 3 : 3 + width] = paper_bump(height, width)
+    assert np.allclose(got, expected, atol=1e-6)
+    assert np.unravel_index(got.argmax(), got.shape) == (2 + height // 2, 3 + width // 2)
+
+
+@pytest.mark.parametrize("side", [3, 12])
+def test_pair_of_bumps_fills_its_window(side):
+    rows, columns = jnp.meshgrid(jnp.arange(side), jnp.arange(side), indexing="ij")
+    upright = module._paired_bumps(rows, columns, side, True)
+    assert np.allclose(upright, paper_pair(side), atol=1e-6)
+    assert np.allclose(module._paired_bumps(rows, columns, side, False), paper_pair(side).T, atol=1e-6)
+
+
+def test_l2_start_tiles_the_image_with_pairs():
+    starts = np.asarray(jax.vmap(lambda key: module._tiled_bumps(key, (20, 20, 2), 1.5))(KEYS[:5]))
+    assert np.allclose(length("l2", starts), 1.5, rtol=1e-5)
+    pair, kinds = paper_pair(4), set()
+    for tile in starts.reshape(5, 5, 4, 5, 4, 2).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 4, 4):
+        unit = tile / np.linalg.norm(tile)
+        choices = {name: np.allclose(unit, s * p, atol=1e-5) for name, s, p in _kinds(pair)}
+        assert sum(choices.values()) == 1
+        kinds |= {name for name, found in choices.items() if found}
+    assert len(kinds) == 4
+
+
+def _kinds(pair):
+    return [("up", 1, pair), ("down", -1, pair), ("left", 1, pair.T), ("right", -1, pair.T)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("side", [3, 7])
+def test_l2_move_spends_the_whole_radius(share, side):
+    delta = np.random.default_rng(1).normal(size=SHAPE)
+    delta = jnp.asarray(share * 1.5 * delta / np.linalg.norm(delta), jnp.float32)
+    moved = np.asarray(jax.vmap(lambda key: module._move_mass(key, delta, side, 1.5))(KEYS))
+    assert np.allclose(length("l2", moved), 1.5, rtol=1e-4)
+    changed = (abs(moved - np.asarray(delta)) > 1e-7).any(axis=-1).sum(axis=(1, 2))
+    assert (changed <= 2 * side**2).all()
+    emptied = ((moved == 0).all(axis=-1) & (np.asarray(delta) != 0).any(axis=-1)).sum(axis=(1, 2))
+    assert (emptied > 0).mean() > 0.5 if share else (emptied == 0).all()
+
+
+@pytest.mark.parametrize("norm", EPSILON)
+def test_start_and_moves_stay_in_the_ball_and_keep_what_is_better(norm):
+    attack = square(norm, EPSILON[norm], 200, 0.3)
+
+    def step(state: SquareState, key):
+        queries = attack.ask(key, state)
+        loss = jnp.sum(queries.images * jnp.cos(jnp.arange(np.prod(SHAPE)).reshape(SHAPE)), axis=(1, 2, 3))
+        after = attack.tell(state, queries, Answer(loss, jnp.array([False])))
+        return after, (queries.images[0], after.image, loss[0], after.loss)
+
+    _, (asked, kept, losses, best) = jax.lax.scan(step, attack.init(KEYS[0], CLEAN, jnp.int32(0)), KEYS)
+    for images in (asked, kept):
+        assert images.min() >= 0
+        assert images.max() <= 1
+        assert (length(norm, np.asarray(images) - np.asarray(CLEAN)) <= EPSILON[norm] * (1 + 1e-5)).all()
+    assert length(norm, np.asarray(asked - CLEAN)).min() > 0.5 * EPSILON[norm]
+    assert np.array_equal(best, np.minimum.accumulate(losses))
+    assert best[-1] < best[0] - 0.5
