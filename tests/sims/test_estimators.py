@@ -19,7 +19,7 @@ SLOPE = np.array([1.0, -2.0, 0.5, 3.0, 0.0, -1.5])
 POINT = np.linspace(-0.5, 1, D).astype(np.float32)
 
 
-def pairs_of_directions(name: str, draws: int = 40_000):
+def pairs_of_directions(name: str, draws: int = 60_000):
     return jax.vmap(lambda key: DIRECTIONS[name](key, 2, SHAPE))(jax.random.split(KEY, draws))
 
 
@@ -190,7 +190,5 @@ def test_bias_is_measured_against_the_reference():
     got = moments(build_estimator("antithetic", MU, 1, "sphere"), ORACLE, SLOPE + 1).squared_bias
     assert within(got, D, 0.05)
     assert not within(got, 1.5 * D, 0.05)
-    few = moments(build_estimator("antithetic", MU, 1), ORACLE, samples=2)
-    assert math.isnan(few.squared_bias.standard_error)
     with pytest.raises(ValueError, match="samples must be >= 2, got 1"):
         moments(build_estimator("antithetic", MU, 1), ORACLE, samples=1)

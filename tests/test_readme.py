@@ -1,0 +1,54 @@
+"""The README's commands do what they are there for: every one of them is run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCKS = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
+PYTHON = ".venv/bin/python -m "
+MODULES = [command.removeprefix(PYTHON).split() for command in COMMANDS if command.startswith(PYTHON)]
+TARGETS = [command.split()[1] for command in COMMANDS if command.startswith("make ")]
+
+
+def test_the_readme_names_all_four_folders_and_both_targets():
+    assert {module for module, *_ in MODULES} == {"theory", "sims", "figures"}
+    assert TARGETS == ["run", "test"]
+
+
+def test_every_command_of_the_readme_runs(tmp_path):
+    for module, *arguments in MODULES:
+        out = [] if module == "theory" else ["--out", str(tmp_path / "results")]
+        run = subprocess.run(
+            [sys.executable, "-m", module, *arguments, *out], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, f"{module} {' '.join(arguments)}: {run.stderr[-500:]}"
+        assert run.stdout.strip()
+    assert (tmp_path / "results" / "figures" / "second-moment.pdf").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_knows_the_targets(target):
+    run = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    expected = ("sims verify", "sims attack", "figures summary") if target == "run" else ("pytest",)
+    assert all(words in run.stdout for words in expected)
+
+
+def test_the_picture_is_there():
+    assert (ROOT / "figures" / "data" / "second-moment.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_main_job_from_a_fresh_clone(tmp_path):
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    for _ in range(2):
+        run = subprocess.run(["make", "run"], cwd=clone, env=environment, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr[-2000:]
+        assert "negative controls caught: 8 of 8" in run.stdout
