@@ -17,7 +17,7 @@ run: .venv/installed
 	$(PY) -m figures summary
 
 test: .venv/installed-dev
-	$(PY) -m pytest -m "not slow" -n 2
+	$(PY) -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: .venv/installed-dev
 	$(PY) -m pytest -m slow

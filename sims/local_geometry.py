@@ -38,7 +38,10 @@ def measure(
     """Local geometry of the defended loss from `draws` >= 2 draws of the defence per image.
 
     The gradient is the mean over the same draws; the standard error of V comes from the fourth central moment.
+    Raises ValueError for fewer draws.
     """
+    if draws < 2:
+        raise ValueError(f"draws must be >= 2, got {draws}")
     scores = victim_scores(classifier, defense)
     params = (defense.params, classifier.params)
 

@@ -6,7 +6,9 @@ from jaxtyping import Array, Float, Int
 
 
 def margin_loss(scores: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, " n"]:
-    """Score of the true class minus the best other score; negative exactly when the row is misclassified.
+    """Score of the true class minus the best other score; negative only when the row is misclassified.
+
+    Zero is a tie; it counts as misclassified when the true class is not the first of the best.
 
     Source: Carlini & Wagner (2017), the loss of Square and of NES in the score-based literature.
     """

@@ -35,7 +35,9 @@ class Objective(NamedTuple):
 def linear(slope: Float[np.ndarray, " d"]) -> Objective:
     """⟨c, x⟩: L₀ = ‖c‖, L₁ = 0."""
     c = jnp.asarray(slope, jnp.float32)
-    return Objective("linear", len(slope), lambda x: x @ c, lambda x: c, float(np.linalg.norm(slope)), 0.0)
+    return Objective(
+        "linear", len(slope), lambda x: jnp.sum(x * c, axis=-1), lambda x: c, float(np.linalg.norm(slope)), 0.0
+    )
 
 
 def quadratic(hessian: Float[np.ndarray, "d d"], slope: Float[np.ndarray, " d"]) -> Objective:

@@ -97,6 +97,9 @@ def paired(oracle: Oracle) -> Oracle:
 def averaged(oracle: Oracle, repeats: int) -> Oracle:
     """Each answer is the mean of `repeats` fresh ones (label: their majority), at `repeats` rows a query.
 
+    A row counts as fooled by the pooled answer: the best class of the mean scores, or the majority label; a loss has
+    no class, so there most of the repeats must be fooled.
+
     Raises ValueError when repeats < 1.
     """
     if repeats < 1:
@@ -106,8 +109,12 @@ def averaged(oracle: Oracle, repeats: int) -> Oracle:
         each = jax.vmap(lambda key: oracle.draw(key, repeats))(keys).reshape(-1)
         answers = oracle.query(params, each, jnp.repeat(images, repeats, axis=0), jnp.repeat(labels, repeats))
         value, fooled = (part.reshape(len(labels), repeats, *part.shape[1:]) for part in answers)
-        pooled = _majority(value) if oracle.feedback == "label" else value.mean(axis=1)
-        return Answer(pooled, 2 * fooled.sum(axis=1) > repeats)
+        if oracle.feedback == "label":
+            majority = _majority(value)
+            return Answer(majority, majority != labels)
+        mean = value.mean(axis=1)
+        most = 2 * fooled.sum(axis=1) > repeats
+        return Answer(mean, mean.argmax(axis=-1) != labels if oracle.feedback == "scores" else most)
 
     return oracle._replace(query=query, rows_per_query=oracle.rows_per_query * repeats)
 

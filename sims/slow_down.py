@@ -51,11 +51,14 @@ def predicted_slow_down(
         np.array([_relative_second_moment(dimension, g, v, smoothing_radius) for g, v in zip(grad, var, strict=True)])
         for grad, var in zip(gradient_norms, variances, strict=True)
     ]
-    stretched = np.minimum(reference * costs[1] / costs[0], budget)
+    ratio = np.divide(costs[1], costs[0], out=np.full_like(costs[1], np.inf), where=np.isfinite(costs[0]))
+    stretched = np.minimum(reference * ratio, budget)
     return float(np.where(reference < budget, stretched, budget).mean() / reference.mean())
 
 
 def _relative_second_moment(dimension: int, gradient_norm: float, variance: float, smoothing_radius: float) -> float:
+    if gradient_norm == 0:
+        return np.inf
     moment = find("E3-antithetic")(d=dimension, grad=gradient_norm, V=variance, mu=smoothing_radius)
     return moment / gradient_norm**2
 

@@ -1,5 +1,6 @@
 """How a measured number is judged against a statement (THEORY §10.1)."""
 
+import math
 from typing import Literal, NamedTuple
 
 from sims.streaming import Estimate
@@ -27,6 +28,6 @@ def judge(sense: Literal["upper", "lower", "equality"], measured: Estimate, boun
     # what float32 arithmetic leaves of an equality that has no sampling error
     rounding = 1e-5 * abs(bound)
     beyond = {"upper": gap, "lower": -gap, "equality": abs(gap)}[sense]
-    inside = beyond <= allowed + rounding  # False for NaN
+    inside = math.isfinite(measured.value) and beyond <= allowed + rounding < math.inf  # False for NaN
     precise = measured.standard_error <= PRECISION * abs(bound)
     return Verdict(not inside, precise, abs(gap) <= allowed + rounding)

@@ -21,7 +21,9 @@ def test_the_readme_names_all_four_folders_and_both_targets():
     assert TARGETS == ["run", "test"]
 
 
-def test_every_command_of_the_readme_runs(tmp_path):
+def test_every_command_of_the_readme_runs(tmp_path, models):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "models").symlink_to(models)
     for module, *arguments in MODULES:
         out = [] if module == "theory" else ["--out", str(tmp_path / "results")]
         run = subprocess.run(

@@ -49,7 +49,7 @@ def square(norm: Norm, epsilon: float, query_budget: int, initial_fraction: floa
     def ask(key, state):
         shape = state.image.shape
         side = _side(state.step, query_budget, initial_fraction, shape)
-        side = side if norm == "linf" else jnp.maximum(side, 3) | 1
+        side = side if norm == "linf" else jnp.minimum(jnp.maximum(side, 3) | 1, min(shape[:2]))
         delta = state.image - state.clean
         # a candidate is built on the incumbent's perturbation; the very first one on nothing
         fresh = jnp.where(state.step == 0, start(key, shape, epsilon), mutate(key, delta, side, epsilon))
@@ -67,7 +67,7 @@ def square(norm: Norm, epsilon: float, query_budget: int, initial_fraction: floa
 def _side(step, query_budget, initial_fraction, shape):
     """Side of the square at this step: at least 1, smaller than the image."""
     h, w, _ = shape
-    halvings = jnp.sum(step * 10_000 > jnp.array(HALVINGS) * query_budget)
+    halvings = jnp.sum(step > jnp.array([after * query_budget // 10_000 for after in HALVINGS]))
     side = jnp.round(jnp.sqrt(initial_fraction * 0.5**halvings * h * w)).astype(jnp.int32)
     return jnp.clip(side, 1, max(min(h, w) - 1, 1))
 

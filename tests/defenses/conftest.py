@@ -8,8 +8,8 @@ from defenses.data import digits
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("results") / "models"
+def cache(models):
+    return models
 
 
 @pytest.fixture(scope="session")

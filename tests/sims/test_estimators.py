@@ -186,6 +186,14 @@ def test_the_oracle_decides_the_noise(change, noise):
     assert not within(got, (D + 2) * NORM + NOISE["antithetic"])
 
 
+def test_every_batch_is_a_fresh_one(monkeypatch):
+    """Batches of 16 estimates: were they all the same, the error would stay that of one batch."""
+    monkeypatch.setattr("sims.gradient_moments.FEWEST_ROWS", 1)
+    monkeypatch.setattr("sims.gradient_moments.NUMBERS_PER_BATCH", 1)
+    got = moments(build_estimator("antithetic", MU, 1), ORACLE, samples=6_000).second_moment
+    assert within(got, (D + 2) * NORM + NOISE["antithetic"], 0.05)
+
+
 def test_bias_is_measured_against_the_reference():
     got = moments(build_estimator("antithetic", MU, 1, "sphere"), ORACLE, SLOPE + 1).squared_bias
     assert within(got, D, 0.05)

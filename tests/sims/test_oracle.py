@@ -158,3 +158,16 @@ def test_geometry_without_randomness_has_no_variance():
     assert np.allclose(got.spread, 0, atol=1e-6)
     direct = log_likelihood(CLASSIFIER.logits(CLASSIFIER.params, IMAGES[:2]), LABELS[:2])
     assert np.allclose(got.mean, direct, atol=1e-5)
+
+
+def test_an_averaged_answer_and_its_verdict_agree():
+    votes = jnp.array([0, 0, 1, 2, 3])  # the majority is right, most single votes are wrong
+
+    def query(params, keys, rows, labels):
+        value = jnp.tile(votes, len(rows) // 5).astype(jnp.int32)
+        return Answer(value, value != labels)
+
+    oracle = averaged(Oracle("label", (), query, jax.random.split, 1), 5)
+    answer = oracle.query((), jax.random.split(KEY, 1), jnp.zeros((1, *SHAPE)), jnp.zeros(1, jnp.int32))
+    assert answer.value[0] == 0
+    assert not answer.fooled[0]

@@ -90,3 +90,9 @@ def test_prediction_is_censored_at_the_budget():
     assert predict(reference, v_defended=0.5) == pytest.approx(expected)
     assert predict([BUDGET] * 3, v_defended=0.5) == 1
     assert predict([BUDGET] * 3, v_reference=0.5) == 1, "what resisted without the defence is not expected to fall"
+
+
+def test_an_image_without_a_gradient_is_predicted_to_resist():
+    queries, flat = np.array([10.0, 10.0]), (np.array([1.0, 0.0]), np.array([1.0, 0.0]))
+    variances = (np.zeros(2), np.zeros(2))
+    assert predicted_slow_down(queries, 100, flat, variances, 12, 0.1) == pytest.approx((10 + 100) / 20)

@@ -1,0 +1,21 @@
+"""Trained weights, made once for all tests and all test processes."""
+
+import fcntl
+import os
+
+import pytest
+
+from defenses import zoo
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A folder with every network of the digits, trained from seed 0."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "models"
+    with (shared / "models.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        zoo.purifier_family("digits", 0, folder)
+        zoo.classifier("orthogonal", "digits", 0, folder)
+    return folder
