@@ -29,7 +29,7 @@ def draw(records: Records) -> Figure:
     panels[0].set(title="loss-level variance", ylabel="V  (logit units²)")
     panels[1].set(title="worst-pair diversity", ylabel="ν  (pixel units)")
     panels[2].set(title="mean-square diversity", ylabel="ν₂  (pixel units)")
-    kinds = [key_line("P2 from the largest K"), key_point("mean over images, 95 % interval")]
+    kinds = [key_line("P2 from the largest K (an identity for subsets)"), key_point("mean over images, 95 % interval")]
     handles = [*panels[0].get_legend_handles_labels()[0], *kinds]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure

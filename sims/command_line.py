@@ -75,16 +75,19 @@ def _parse(name: str, experiment: Experiment, argv: Sequence[str]) -> Command:
         if stop.code == 0:
             raise
         words = complaint.getvalue().translate(str.maketrans("", "", "─│╭╮╰╯")).split()
-        raise ValueError(" ".join(words) or "the options could not be read") from None
+        complaint_line = (
+            " ".join(words).split(" For full helptext")[0].removeprefix("Value error Error parsing config: ")
+        )
+        raise ValueError(complaint_line or "the options could not be read") from None
 
 
 def _run(name: str, experiment: Experiment, command: Command) -> int:
     if command.dry_run:
         return _show_plan(experiment.plan(command.config), command.json)
-    records.prepare(command.out)
+    records.prepare(command.out / name)
     folder = records.record_folder(command.out, name, command.config)
     known = (folder / "manifest.json").exists()
-    record = records.read(folder) if known else _compute(name, experiment, command, folder)
+    record = records.recall(folder) if known else _compute(name, experiment, command, folder)
     report = record.manifest["report"]
     if command.json:
         print(json.dumps(report, allow_nan=False))

@@ -9,7 +9,7 @@ neighbours, the slots, the chunk length or an interruption.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,11 +82,11 @@ def run_attack(
 ) -> Result:
     """Attack every image of the queue within the budget; return when all have left.
 
-    images: float32 in [0, 1]. labels: true classes, >= 0. ids: name the images' random streams (their index in the
+    images: float32 in [0, 1]. labels: true classes, in [0, classes). ids: name the images' random streams (their index in the
     dataset). checkpoint: file the state is saved to after every chunk, and resumed from when it exists.
     on_chunk: told after every chunk how many images have left and how many rows were evaluated in all.
-    Raises ValueError for images that are not finite or leave [0, 1], labels < 0, lengths that differ, an oracle of
-    another feedback than the attack's, or a checkpoint that is damaged or of another run.
+    Raises ValueError for images that are not finite or leave [0, 1], labels outside [0, classes), lengths that
+    differ, an oracle of another feedback than the attack's, or a checkpoint that is damaged or of another run.
     """
     _check(attack, oracle, images, labels, ids)
     started = time.perf_counter()
@@ -94,7 +94,7 @@ def run_attack(
     machine = machine_of(attack, oracle, schedule)
     state = compiled_start(machine, oracle.params, queue)
     totals = np.zeros(2, np.int64)
-    mark = fingerprint(attack.name, schedule.query_budget, schedule.rows, schedule.tile, *_data(queue))
+    mark = fingerprint(attack.name, *astuple(schedule)[:3], oracle.rows_per_query, *_data(attack, oracle, queue))
     if checkpoint is not None and checkpoint.exists():
         state, totals = load_state(checkpoint, state, mark)
     while np.any(np.asarray(state.outcome.status) == RUNNING):
@@ -128,14 +128,20 @@ def machine_of(attack: Attack, oracle: Oracle, schedule: Schedule) -> Machine:
     return Machine(attack, oracle._replace(params=None), schedule.query_budget, schedule.rows, schedule.tile, slots)
 
 
-def _data(queue: Queue) -> tuple[np.ndarray, ...]:
-    return np.asarray(queue.images), np.asarray(queue.labels), np.asarray(jax.random.key_data(queue.streams))
+def _data(attack: Attack, oracle: Oracle, queue: Queue) -> list[np.ndarray]:
+    """The arrays that tell one run from another: the queue, the victim, and the first step the attack asks for."""
+    first = attack.init(queue.streams[0], queue.images[0], queue.labels[0])
+    step = attack.ask(queue.streams[0], first).images
+    streams = jax.random.key_data(queue.streams)
+    return [np.asarray(a) for a in (queue.images, queue.labels, streams, step, *jax.tree.leaves(oracle.params))]
 
 
 def _check(attack: Attack, oracle: Oracle, images, labels, ids) -> None:
     if attack.feedback != oracle.feedback:
         raise ValueError(f"oracle must answer with {attack.feedback} for {attack.name}, got {oracle.feedback}")
     check_images(images, labels)
+    if oracle.num_classes is not None and np.max(labels) >= oracle.num_classes:
+        raise ValueError(f"labels must be < {oracle.num_classes}, the victim's classes, got {np.max(labels)}")
     if len(ids) != len(images):
         raise ValueError(f"ids must have {len(images)} entries, one per image, got {len(ids)}")
 

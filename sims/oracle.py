@@ -38,6 +38,7 @@ class Oracle(NamedTuple):
     query: (params, keys (n,), images (n, ...) float32, labels (n,) int32) -> Answer.
     draw: (key, n) -> keys (n,): the defence's randomness for the n rows of one step of one image.
     rows_per_query: rows the network evaluates for one answer (1, or n for `averaged`).
+    num_classes: labels are below it; None for an objective that has no classes.
     """
 
     feedback: str
@@ -45,6 +46,7 @@ class Oracle(NamedTuple):
     query: Callable[[Any, Key[Array, " n"], Float[Array, "n ..."], Int[Array, " n"]], Answer]
     draw: Callable[[Key[Array, ""], int], Key[Array, " n"]]
     rows_per_query: int
+    num_classes: int | None = None
 
 
 def victim_scores(classifier: Classifier, defense: Defense):
@@ -79,7 +81,7 @@ def _oracle(feedback: str, classifier: Classifier, defense: Defense, reveal) -> 
         scores = scores_of(params, keys, images)
         return Answer(reveal(scores, labels), jnp.argmax(scores, axis=-1) != labels)
 
-    return Oracle(feedback, (defense.params, classifier.params), query, jax.random.split, 1)
+    return Oracle(feedback, (defense.params, classifier.params), query, jax.random.split, 1, classifier.num_classes)
 
 
 def paired(oracle: Oracle) -> Oracle:

@@ -85,6 +85,18 @@ def read(folder: Path) -> Record:
         return Record(folder, data.load(), manifest)
 
 
+def recall(folder: Path) -> Record:
+    """Read a finished run's record and make it the newest of its experiment: `latest` gives what was asked for last.
+
+    Raises ValueError as `read` does, and for a manifest without a report.
+    """
+    record = read(folder)
+    if "report" not in record.manifest:
+        raise ValueError(f"record {folder} is damaged (no report in its manifest); delete the folder and run again")
+    (folder / "manifest.json").touch()
+    return record
+
+
 def latest(out: Path, experiment: str) -> Record:
     """The newest whole record of an experiment; ValueError names the command that makes one."""
     folders = [path.parent for path in (out / experiment).glob("[!.]*/manifest.json")]

@@ -41,14 +41,16 @@ def predicted_slow_down(
     variances: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
     dimension: int,
     smoothing_radius: float,
+    num_directions: int,
 ) -> float:
-    """Slow-down of the antithetic estimator by E3, C2's scaling: steps grow as E‖g‖²/‖∇F̄‖².
+    """Slow-down of the antithetic estimator by E3 and E2-shared, C2's scaling: steps grow as E‖ḡ‖²/‖∇F̄‖².
 
     Each image's reference queries are multiplied by the ratio of that quantity, defended over reference (both pairs
-    are in that order reversed: reference first), and censored at the budget. The loss is taken as linear.
+    are in that order reversed: reference first), and censored at the budget. The loss is taken as linear; that probes
+    are clipped to the box, steps are signs and candidates are projected is left out.
     """
     costs = [
-        np.array([_relative_second_moment(dimension, g, v, smoothing_radius) for g, v in zip(grad, var, strict=True)])
+        np.array([_cost(dimension, g, v, smoothing_radius, num_directions) for g, v in zip(grad, var, strict=True)])
         for grad, var in zip(gradient_norms, variances, strict=True)
     ]
     ratio = np.divide(costs[1], costs[0], out=np.full_like(costs[1], np.inf), where=np.isfinite(costs[0]))
@@ -56,11 +58,12 @@ def predicted_slow_down(
     return float(np.where(reference < budget, stretched, budget).mean() / reference.mean())
 
 
-def _relative_second_moment(dimension: int, gradient_norm: float, variance: float, smoothing_radius: float) -> float:
+def _cost(dimension: int, gradient_norm: float, variance: float, smoothing_radius: float, num_directions: int) -> float:
+    """E‖ḡ‖²/‖∇F̄‖², infinite without a gradient."""
     if gradient_norm == 0:
         return np.inf
-    moment = find("E3-antithetic")(d=dimension, grad=gradient_norm, V=variance, mu=smoothing_radius)
-    return moment / gradient_norm**2
+    single = find("E3-antithetic")(d=dimension, grad=gradient_norm, V=variance, mu=smoothing_radius)
+    return find("E2-shared")(grad_mu=gradient_norm, M=single, q=num_directions) / gradient_norm**2
 
 
 def wilson(successes: int, trials: int) -> Interval:

@@ -28,8 +28,15 @@ class Victim(NamedTuple):
 
 def load_victim(model: str, defenses: tuple[str, ...], images: int, models: Path, seed: int) -> Victim:
     """The digits victim; ValueError names an unknown model or defence, or more images than there are."""
+    for name in defenses:
+        if name not in zoo.DEFENSES:
+            raise ValueError(f"defense must be one of {', '.join(zoo.DEFENSES)}, got {name!r}")
     classifier = zoo.classifier(model, "digits", seed, models)
     built = {name: zoo.defense(name, "digits", seed, models) for name in defenses}
+    if classifier.image_shape != digits.IMAGE_SHAPE:
+        raise ValueError(
+            f"model must take images of shape {digits.IMAGE_SHAPE}, {model} takes {classifier.image_shape}"
+        )
     held_out = digits.load().test
     scores = jax.jit(classifier.logits)(classifier.params, jnp.asarray(held_out.images))
     ids = np.flatnonzero(np.asarray(scores.argmax(-1)) == held_out.labels)

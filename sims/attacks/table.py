@@ -18,7 +18,7 @@ class AttackOptions:
     norm: Norm = "linf"
     """Norm of the ball: linf or l2."""
     epsilon: float = 0.15
-    """Radius of the ball, pixel units in [0, 1]."""
+    """Radius of the ball, pixel units, > 0."""
     query_budget: int = 500
     """Rows the network may evaluate for one image."""
     smoothing_radius: float = 0.01

@@ -12,7 +12,7 @@ import xarray as xr
 
 from sims.attacks.table import AttackOptions, build_attack
 from sims.engine import Result, Schedule, run_attack
-from sims.experiments.experiment import Context, Experiment, Plan, check_counts
+from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
 from sims.local_geometry import LocalGeometry, measure
 from sims.oracle import loss_oracle
 from sims.slots import STATUS
@@ -43,12 +43,13 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        check_counts(self, images=1, draws=2, seed=0)
-        for name in ("defenses", "attacks"):
-            if not getattr(self, name):
-                raise ValueError(f"{name} must name at least one, got none")
+        check_counts(self, images=1, draws=2)
+        check_seed(self.seed)
+        check_different(self, "defenses", "attacks")
         for name in self.attacks:
-            build_attack(name, self.options)
+            width = build_attack(name, self.options).width
+            if width > 1 and self.options.query_budget <= width:
+                raise ValueError(f"query_budget must be > {width}, one step of {name}, got {self.options.query_budget}")
         Schedule(self.options.query_budget, self.rows, self.tile)
 
 
@@ -159,6 +160,7 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
                     "attack": str(attack),
                     "defense": str(defense),
                     "V": float(data.variance[i].mean()),
+                    "V_standard_error": float(data.variance[i].std() / np.sqrt(data.sizes["image"])),
                     "robust_accuracy": robust.value,
                     "interval": [robust.low, robust.high],
                     "mean_queries": float(queries[i].mean()),
@@ -184,6 +186,7 @@ def _predicted(data: xr.Dataset, defense: int, reference: np.ndarray, options: d
         tuple(data.variance.values[pair]),
         data.clean[0].size,
         options["smoothing_radius"],
+        options["num_directions"],
     )
 
 

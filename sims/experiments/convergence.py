@@ -9,7 +9,15 @@ import numpy as np
 import xarray as xr
 
 from sims.estimators.estimator import antithetic
-from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_positive
+from sims.experiments.experiment import (
+    Context,
+    Experiment,
+    Plan,
+    check_counts,
+    check_different,
+    check_positive,
+    check_seed,
+)
 from sims.losses import margin_loss
 from sims.objectives import diagonal_quadratic, noisy_oracle
 from sims.oracle import loss_oracle, victim_scores
@@ -48,7 +56,9 @@ class Config:
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
         check_positive(self, "smoothing_radius", "network_step_size", "step_fraction")
-        check_counts(self, dimension=1, num_directions=1, steps=1, chains=2, network_chains=2, image=0, seed=0)
+        check_counts(self, dimension=1, num_directions=1, steps=1, chains=2, network_chains=2, image=0)
+        check_seed(self.seed)
+        check_different(self, "deviations", "defenses")
         if self.step_fraction >= 1:
             raise ValueError(f"step_fraction must be < 1, got {self.step_fraction}")
         for deviation in self.deviations:
@@ -164,6 +174,7 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
         {
             "defense": str(name),
             "first_margin": float(data.margin[i, 0]),
+            "standard_error": float(data.margin_standard_error[i, 0]),
             "steps_to_zero_margin": first_negative(data.margin[i]),
         }
         for i, name in enumerate(data.defense.values)

@@ -14,8 +14,9 @@ import numpy as np
 import xarray as xr
 
 from defenses import zoo
+from defenses.data.digits import IMAGE_SHAPE
 from defenses.purifiers.family import PurifierFamily, outputs, patchwise_choice
-from sims.experiments.experiment import Context, Experiment, Plan, check_counts
+from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
 from sims.losses import margin_loss
 from sims.victims import load_victim
 from theory.catalogue import find
@@ -48,7 +49,12 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        check_counts(self, pool_sizes=2, patch_sizes=1, images=2, pools=1, draws=2, seed=0)
+        check_counts(self, pool_sizes=2, patch_sizes=1, images=2, pools=1, draws=2)
+        check_seed(self.seed)
+        check_different(self, "pool_sizes", "patch_sizes")
+        for patch in self.patch_sizes:
+            if IMAGE_SHAPE[0] % patch:
+                raise ValueError(f"patch_sizes must divide the side of the images, {IMAGE_SHAPE[0]}, got {patch}")
 
 
 def plan(config: Config) -> Plan:
@@ -128,7 +134,10 @@ def worst_pair_squared(purified: jax.Array, patch: int) -> jax.Array:
 
 
 def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
-    """A row per pool size and patch size: means over the images with standard errors, and P2's prediction of V."""
+    """A row per pool size and patch size: means over the images with standard errors, and V by P2 from the largest K.
+
+    For subsets of one pool P2 is an identity of subsampling: a check of the code, no test of exchangeability.
+    """
     largest = int(data.pool_size.max())
     rows = []
     for patch in data.patch_size.values:
@@ -142,10 +151,13 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
                     "patch_size": int(patch),
                     "V": float(cell.variance.mean()),
                     "V_standard_error": standard_error(cell.variance),
-                    "V_predicted_by_P2": find("P2-mean")(K=int(k), V=limit),
+                    "V_by_P2": find("P2-mean")(K=int(k), V=limit),
                     "Delta": float(cell.loss_spread.mean()),
+                    "Delta_standard_error": standard_error(cell.loss_spread),
                     "nu": float(np.sqrt(cell.nu_squared).mean()),
+                    "nu_standard_error": standard_error(np.sqrt(cell.nu_squared)),
                     "nu2": float(np.sqrt(cell.nu2_squared).mean()),
+                    "nu2_standard_error": standard_error(np.sqrt(cell.nu2_squared)),
                 }
             )
     return {"rows": rows}

@@ -10,7 +10,15 @@ import numpy as np
 import xarray as xr
 
 from sims.estimators.estimator import build_estimator
-from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_positive
+from sims.experiments.experiment import (
+    Context,
+    Experiment,
+    Plan,
+    check_counts,
+    check_different,
+    check_positive,
+    check_seed,
+)
 from sims.gradient_moments import GradientMoments, gradient_moments
 from sims.local_geometry import measure
 from sims.objectives import diagonal_quadratic, noisy_oracle
@@ -55,7 +63,9 @@ class Config:
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
         check_positive(self, "smoothing_radii")
-        check_counts(self, num_directions=1, samples=2, dimension=1, image=0, draws=2, seed=0)
+        check_counts(self, num_directions=1, samples=2, dimension=1, image=0, draws=2)
+        check_seed(self.seed)
+        check_different(self, "instances", "smoothing_radii", "deviations", "defenses")
         for instance in self.instances:
             if instance not in INSTANCES:
                 raise ValueError(f"instances must be among {', '.join(INSTANCES)}, got {instance!r}")

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import xarray as xr
 
-from sims.experiments.experiment import Context, Experiment, Plan, check_counts
+from sims.experiments.experiment import Context, Experiment, Plan, check_seed
 from sims.verification import convergence, first_moments, moment_bounds, networks, patches, second_moments, smoothing
 from sims.verification.check import Check, Row, run_check
 from sims.verification.controls import caught, controls
@@ -28,7 +28,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown label or a negative seed."""
-        check_counts(self, seed=0)
+        check_seed(self.seed)
         for label in self.statements:
             find(label)
 
@@ -47,9 +47,10 @@ def certified_checks() -> list[Check]:
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Run the checks of the chosen statements and all controls."""
     context.advance("networks", 0, 1)
-    checks = certified_checks() + list(networks.checks(context.models))
+    labels = frozenset(config.statements or CATALOGUE)
+    checks = certified_checks() + list(networks.checks(context.models, labels))
     context.advance("networks", 1, 1)
-    wanted = [check for check in checks if not config.statements or check.label in config.statements]
+    wanted = [check for check in checks if check.label in labels]
     key = jax.random.key(config.seed)
     rows = _each(context, "statements", wanted, lambda c: run_check(_key_of(key, f"{c.label} {c.instance}"), c))
     broken = list(controls())

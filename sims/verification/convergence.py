@@ -18,7 +18,7 @@ from theory.catalogue import find
 
 MU, SIGMA, H, Q = 0.5, 0.3, 0.8, 8
 CHAINS, STEPS = 4096, 25
-WIDE = {12: (2048, 8, 30), 64: (512, 8, 30), 784: (96, 16, 20)}  # d: chains, q, steps
+WIDE = {12: (4096, 8, 30), 64: (512, 8, 30), 784: (96, 16, 20)}  # d: chains, q, steps
 
 
 class Walk(NamedTuple):

@@ -96,8 +96,11 @@ def test_a_killed_process_loses_nothing(tmp_path):
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
     path = tmp_path / "state.npz"
     run(checkpoint=path)
-    with pytest.raises(ValueError, match="belongs to another run"):
-        run(NES, checkpoint=path)
+    stronger = square("linf", 0.2, BUDGET, 0.5)
+    other = loss_oracle(CLASSIFIER._replace(params=2 * CLASSIFIER.params), noise(0.02))
+    for changed in ({"attack": NES}, {"attack": stronger}, {"oracle": other}):
+        with pytest.raises(ValueError, match="belongs to another run"):
+            run(**changed, checkpoint=path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match="damaged"):
         run(checkpoint=path)
@@ -186,6 +189,7 @@ BAD_INPUTS = {
     "outside": (lambda x, y: (x + 1, y), r"images must be in \[0, 1\]"),
     "nan": (lambda x, y: (np.where(np.arange(len(x))[:, None, None, None] == 3, np.nan, x), y), "image 3 is not"),
     "label": (lambda x, y: (x, y - 5), "labels must be >= 0"),
+    "class": (lambda x, y: (x, y + 4), "labels must be < 4, the victim's classes"),
     "lengths": (lambda x, y: (x, y[1:]), "labels must have one entry per image"),
     "empty": (lambda x, y: (x[:0], y[:0]), "at least one"),
 }

@@ -77,10 +77,13 @@ CHECKS = {"moments": moments, "diversity": diversity, "convergence": convergence
 def test_a_finished_configuration_returns_at_once(results, capsys, monkeypatch):
     arguments = ["moments", *SMALL["moments"], "--out", str(results)]
     main(arguments)
+    main([*arguments, "--seed", "7"])
+    assert records.latest(results, "moments").manifest["config"]["seed"] == 7
     monkeypatch.setattr("sims.command_line._compute", None)  # would fail if it were called
     capsys.readouterr()
     assert main(arguments) == 0
     assert "already done" in capsys.readouterr().out
+    assert records.latest(results, "moments").manifest["config"]["seed"] == 0  # what was asked for last
 
 
 def test_step_is_a_share_of_the_largest_stable_one():

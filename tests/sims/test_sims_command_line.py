@@ -22,6 +22,13 @@ BAD = {
     "unknown model": (["diversity", "--model", "gpt"], "gpt"),
     "unknown statement": (["verify", "--statements", "E99"], "E99"),
     "negative seed": (["convergence", "--seed", "-1"], "seed must be >= 0, got -1"),
+    "huge seed": (["moments", "--seed", "99999999999999999999"], "seed must be >= 0 and < 2**32"),
+    "repeated attack": (["attack", "--attacks", "nes", "nes"], "attacks must name at least one and repeat none"),
+    "no radii": (["moments", "--smoothing-radii"], "smoothing_radii must name at least one"),
+    "no defences": (["convergence", "--defenses"], "defenses must name at least one"),
+    "patch that does not fit": (["diversity", "--patch-sizes", "3"], "patch_sizes must divide the side of the images"),
+    "less than a step": (["attack", "--query-budget", "20"], "query_budget must be > 20, one step of nes"),
+    "model of other images": (["attack", "--model", "resnet20"], "model must take images of shape (8, 8, 1)"),
     "unstable step": (["convergence", "--step-fraction", "1.5"], "step_fraction must be < 1, got 1.5"),
     "too many images": (["attack", "--images", "100000"], "images must be in [1, "),
     "rows and tile": (["attack", "--rows", "10"], "rows must be a positive multiple of tile = 16, got 10"),
@@ -67,6 +74,8 @@ def test_a_damaged_record_is_named(results, capsys):
     capsys.readouterr()
     assert main(arguments) == 2
     assert f"record {record.folder} is damaged" in capsys.readouterr().err
+    (record.folder / "manifest.json").write_text("{}")
+    assert main(arguments) == 2
     (record.folder / "manifest.json").unlink()
     assert main(arguments) == 0
 

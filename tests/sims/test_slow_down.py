@@ -6,7 +6,7 @@ import pytest
 from sims import slow_down
 from sims.slow_down import measured_slow_down, predicted_slow_down, restricted_queries, wilson
 
-BUDGET, D, MU = 1000, 30, 0.1
+BUDGET, D, MU, Q = 1000, 30, 0.1, 10
 
 
 def test_resisting_images_count_as_the_whole_budget():
@@ -61,12 +61,12 @@ def test_bootstrap_is_paired_and_reproducible():
 def predict(reference, v_reference=0.0, v_defended=0.0, g_reference=2.0, g_defended=2.0, budget=BUDGET) -> float:
     same = np.ones(len(reference))
     gradients, variances = (g_reference * same, g_defended * same), (v_reference * same, v_defended * same)
-    return predicted_slow_down(np.asarray(reference, float), budget, gradients, variances, D, MU)
+    return predicted_slow_down(np.asarray(reference, float), budget, gradients, variances, D, MU, Q)
 
 
 def cost(gradient: float, variance: float) -> float:
-    """E‖g‖²/‖∇F̄‖² of the antithetic estimator on a linear loss (E3)."""
-    return (D + 2) + D * variance / (2 * MU**2 * gradient**2)
+    """E‖ḡ‖²/‖∇F̄‖² of the average of Q antithetic directions on a linear loss (E3, E6)."""
+    return 1 + ((D + 1) + D * variance / (2 * MU**2 * gradient**2)) / Q
 
 
 @pytest.mark.parametrize("gradients", [(2.0, 2.0), (2.0, 0.5), (1.0, 7.0)])
@@ -95,4 +95,4 @@ def test_prediction_is_censored_at_the_budget():
 def test_an_image_without_a_gradient_is_predicted_to_resist():
     queries, flat = np.array([10.0, 10.0]), (np.array([1.0, 0.0]), np.array([1.0, 0.0]))
     variances = (np.zeros(2), np.zeros(2))
-    assert predicted_slow_down(queries, 100, flat, variances, 12, 0.1) == pytest.approx((10 + 100) / 20)
+    assert predicted_slow_down(queries, 100, flat, variances, 12, 0.1, Q) == pytest.approx((10 + 100) / 20)

@@ -26,6 +26,21 @@ def test_bars_on_three_dimensions_are_rows():
         assert "general H" in names
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("label", ["E3-forward", "E3-antithetic", "C1-step-forward", "C1-step-antithetic"])
+def test_bars_on_three_dimensions_hold_to_one_per_cent(label):
+    for check in (check for check in CERTIFIED if check.label == label):
+        row = run_check(jax.random.key(11), check)
+        assert row.verdict.tight, check.instance
+        assert row.measured.standard_error <= 0.01 * row.limit, check.instance
+
+
+def test_network_rows_carry_the_labels_they_are_filtered_by(models):
+    found = list(verify.networks.checks(models))
+    assert {check.label for check in found if check.certified} == verify.networks.CERTIFIED
+    assert {check.label for check in found if not check.certified} == verify.networks.ESTIMATED
+
+
 def test_rows_are_named_apart():
     names = [(check.label, check.instance) for check in CERTIFIED]
     assert len(set(names)) == len(names)
@@ -69,7 +84,7 @@ def test_a_violated_variant_is_reported_and_does_not_fail(monkeypatch):
 def test_the_command_fails_when_the_code_is_broken(results, monkeypatch, capsys):
     arguments = ["verify", "--statements", "E2-noise-forward", "--out", str(results), "--json"]
     monkeypatch.setattr(verify, "controls", lambda: list(controls())[:1])
-    monkeypatch.setattr(verify.networks, "checks", lambda models: [])
+    monkeypatch.setattr(verify.networks, "checks", lambda models, wanted: [])
     assert main(arguments) == 0
     monkeypatch.setattr("sims.verification.instances.build_estimator", _doubled)
     assert main([*arguments, "--seed", "1"]) == 1
