@@ -82,8 +82,8 @@ def run_attack(
 ) -> Result:
     """Attack every image of the queue within the budget; return when all have left.
 
-    images: float32 in [0, 1]. labels: true classes, in [0, classes). ids: name the images' random streams (their index in the
-    dataset). checkpoint: file the state is saved to after every chunk, and resumed from when it exists.
+    images: float32 in [0, 1]. labels: true classes, in [0, classes). ids: name the images' random streams (their
+    index in the dataset). checkpoint: file the state is saved to after every chunk, and resumed from when it exists.
     on_chunk: told after every chunk how many images have left and how many rows were evaluated in all.
     Raises ValueError for images that are not finite or leave [0, 1], labels outside [0, classes), lengths that
     differ, an oracle of another feedback than the attack's, or a checkpoint that is damaged or of another run.

@@ -35,13 +35,14 @@ def measure(
     draws: int,
     loss: Loss = margin_loss,
 ) -> LocalGeometry:
-    """Local geometry of the defended loss from `draws` >= 2 draws of the defence per image.
+    """Local geometry of the defended loss from `draws` >= 2 draws of the defence per image; two when it has no draw.
 
     The gradient is the mean over the same draws; the standard error of V comes from the fourth central moment.
     Raises ValueError for fewer draws.
     """
     if draws < 2:
         raise ValueError(f"draws must be >= 2, got {draws}")
+    draws = draws if defense.randomized else 2
     scores = victim_scores(classifier, defense)
     params = (defense.params, classifier.params)
 

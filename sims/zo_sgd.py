@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from sims.estimators.estimator import GradientEstimator
+from sims.gradient_moments import QUICK_COMPILATION
 from sims.oracle import Oracle
 
 
@@ -29,7 +30,7 @@ def descend(
     return _walk(estimator, bare, steps, observe, key, oracle.params, jnp.asarray(start), label, step_size)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3), compiler_options=QUICK_COMPILATION)
 def _walk(estimator, oracle, steps, observe, key, params, start, label, step_size):
     chains, shape = len(start), start.shape[1:]
     streams = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(chains))

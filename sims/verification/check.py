@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from sims.gradient_moments import QUICK_COMPILATION
 from sims.oracle import Oracle
 from sims.streaming import Estimate, Stream, absorb, empty
 from sims.verdict import Verdict, judge
@@ -56,7 +57,7 @@ def sampled(statistic: Callable[[Key[Array, ""]], Any], samples: int, batch: int
 
 def stream(key: Key[Array, ""], statistic: Callable[[Key[Array, ""]], Any], samples: int, batch: int) -> Stream:
     """Stream of a statistic of one key, a scalar or (k,), over at least `samples` keys in whole batches."""
-    many = jax.jit(lambda key: jax.vmap(statistic)(jax.random.split(key, batch)))
+    many = jax.jit(lambda key: jax.vmap(statistic)(jax.random.split(key, batch)), compiler_options=QUICK_COMPILATION)
     seen = None
     for i in range(-(-samples // batch)):
         values = np.asarray(many(jax.random.fold_in(key, i)))

@@ -74,7 +74,7 @@ def _recalled() -> Iterator[Check]:
     threshold = find("E5-threshold")(d=D)
     for share in (0.5, 8.0):
         spread = share * threshold * MU
-        measure = second_moment("forward", 1, MU, two_valued_oracle(cone(D, 1.0), spread), np.zeros(D), 12 * SAMPLES)
+        measure = second_moment("forward", 1, MU, two_valued_oracle(cone(D, 1.0), spread), np.zeros(D), 4 * SAMPLES)
         name = f"cone, two losses, ν at {share:g} × threshold"
         yield Check("E5-loss", name, {"d": D, "mu": MU, "L0": 1.0, "nu": spread}, measure)
     slope = np.full(D, 2.0)
@@ -107,7 +107,7 @@ def _threshold(d: int) -> Measure:
     """The r at which the measured moment d(s + n r²) meets d(4r² + 4r√d + d), s and n measured apart."""
 
     def measure(key) -> Estimate:
-        signal = _cone_moment(d, 0.0, 40 * SAMPLES)(key)
+        signal = _cone_moment(d, 0.0, 10 * SAMPLES)(key)
         noise = second_moment("forward", 1, 1.0, two_valued_oracle(linear(np.zeros(d)), 1.0), np.zeros(d), SAMPLES)(key)
         excess, curvature = signal.value / d - d, 4 - noise.value / d
         root = np.sqrt(16 * d + 4 * curvature * excess)

@@ -23,7 +23,7 @@ from sims.verification.instances import second_moment
 from sims.verification.smoothing import gradient_shift, value_shift
 from sims.victims import load_victim
 
-MU, SIGMA, SAMPLES, DRAWS, SEED = 0.1, 0.5, 40_000, 8192, 0
+MU, SIGMA, SAMPLES, DRAWS, SEED = 0.1, 0.5, 20_000, 8192, 0
 
 
 CERTIFIED = frozenset({"S1-lipschitz", "S1-smooth", "S2-gradient", "E4-antithetic"})

@@ -13,13 +13,13 @@ from sims.streaming import Estimate, absorb, empty
 from sims.verification.check import Check, Measure, exact, sampled
 
 SIDE, PATCH, PATCHES, K, SAMPLES = 4, 2, 4, 3, 40_000
-RATIO_SAMPLES = 800_000  # a bound far below the measured value asks for a small error
+RATIO_SAMPLES = 200_000  # a bound far below the measured value asks for a small error
 POOLS, POOL_SIZES = 40_000, (2, 6)
 
 
 def checks() -> Iterator[Check]:
     """Rows of P1 and P2."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(10)
     slope = rng.normal(size=(SIDE, SIDE, 1))
     agreeing = np.array([1.0, -0.5, 0.2])[:, None, None, None] * np.ones((1, SIDE, SIDE, 1))
     pools = {"random shifts": (rng.normal(size=(K, SIDE, SIDE, 1)), slope), "agreeing shifts": (agreeing, agreeing[0])}
@@ -89,7 +89,7 @@ def _loss_variance(defense: Defense, weights: np.ndarray) -> Measure:
         one, other = _pair(defense, key)
         return jnp.sum(slope * (one - other)) ** 2 / 2
 
-    return sampled(statistic, RATIO_SAMPLES, 100_000)
+    return sampled(statistic, RATIO_SAMPLES, 50_000)
 
 
 def _pool_variance(key, size: int, variance: float) -> jax.Array:

@@ -1,7 +1,5 @@
 """Contracts of every attack in the table, asserted on one compiled run each."""
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +23,7 @@ def options(norm):
 
 
 @pytest.fixture(scope="module", params=[(name, norm) for name in ATTACKS for norm in EPSILON], ids="-".join)
-def finished(request) -> Iterator:
+def finished(request):
     """One run of one attack: (name, norm, attack, result)."""
     name, norm = request.param
     attack = build_attack(name, options(norm))
