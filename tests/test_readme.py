@@ -42,6 +42,7 @@ def test_make_knows_the_targets(target):
 
 
 def test_the_picture_is_there():
+    assert "@" not in (ROOT / "README.md").read_text()
     assert (ROOT / "figures" / "data" / "second-moment.png").stat().st_size > 10_000
 
 
