@@ -74,7 +74,7 @@ def _parse(name: str, experiment: Experiment, argv: Sequence[str]) -> Command:
     except SystemExit as stop:
         if stop.code == 0:
             raise
-        words = complaint.getvalue().translate(str.maketrans("", "", "─│╭╮╰╯")).split()
+        words = [word for word in complaint.getvalue().split() if word.strip("─│╭╮╰╯-+|")]
         complaint_line = (
             " ".join(words).split(" For full helptext")[0].removeprefix("Value error Error parsing config: ")
         )

@@ -46,11 +46,11 @@ class Config:
         check_counts(self, images=1, draws=2)
         check_seed(self.seed)
         check_different(self, "defenses", "attacks")
+        Schedule(self.options.query_budget, self.rows, self.tile)
         for name in self.attacks:
             width = build_attack(name, self.options).width
             if width > 1 and self.options.query_budget <= width:
                 raise ValueError(f"query_budget must be > {width}, one step of {name}, got {self.options.query_budget}")
-        Schedule(self.options.query_budget, self.rows, self.tile)
 
 
 def plan(config: Config) -> Plan:
