@@ -84,7 +84,7 @@ def _parse(name: str, experiment: Experiment, argv: Sequence[str]) -> Command:
 def _run(name: str, experiment: Experiment, command: Command) -> int:
     if command.dry_run:
         return _show_plan(experiment.plan(command.config), command.json)
-    records.prepare(command.out / name)
+    records.prepare(command.out, name)
     folder = records.record_folder(command.out, name, command.config)
     known = (folder / "manifest.json").exists()
     record = records.recall(folder) if known else _compute(name, experiment, command, folder)

@@ -167,11 +167,11 @@ def test_the_folder_depends_on_the_question_alone(house):
 
 
 def test_an_output_that_is_a_file_is_refused(tmp_path):
-    records.prepare(tmp_path / "new" / "out")
+    records.prepare(tmp_path / "new" / "out", "moments")
     assert list((tmp_path / "new" / "out").iterdir()) == []
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"out must be a writable folder, got .*file"):
-        records.prepare(tmp_path / "file")
+        records.prepare(tmp_path / "file", "moments")
 
 
 def test_provenance_says_what_ran():

@@ -21,7 +21,7 @@ BAD = {
     "unknown defence": (["attack", "--defenses", "firewall"], "firewall"),
     "unknown model": (["diversity", "--model", "gpt"], "gpt"),
     "unknown statement": (["verify", "--statements", "E99"], "E99"),
-    "negative seed": (["convergence", "--seed", "-1"], "seed must be >= 0, got -1"),
+    "negative seed": (["convergence", "--seed", "-1"], "seed must be >= 0 and < 2**32, got -1"),
     "huge seed": (["moments", "--seed", "99999999999999999999"], "seed must be >= 0 and < 2**32"),
     "repeated attack": (["attack", "--attacks", "nes", "nes"], "attacks must name at least one and repeat none"),
     "no radii": (["moments", "--smoothing-radii"], "smoothing_radii must name at least one"),
