@@ -47,8 +47,8 @@ def source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def prepare(out: Path, experiment: str) -> None:
-    """Create the output folder, or raise ValueError when nothing can be written there for that experiment."""
+def prepare(out: Path, experiment: str = "") -> None:
+    """Create the output folder, or raise ValueError when nothing can be written there (for that experiment)."""
     if (out / experiment).exists() and not (out / experiment).is_dir():
         raise ValueError(f"out must be a writable folder, got {out} ({experiment} in it is a file)")
     try:
