@@ -1,60 +1,22 @@
-"""The commands of `python -m defenses`; jax is imported only once a command runs."""
+"""The command line of the defences: parse, run, one line for bad input; jax is imported only once a command runs.
+
+Exit status 0 done, 2 bad input.
+"""
 
 import contextlib
 import io
-import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import dropwhile, takewhile
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
+from defenses.commands.evaluate import Evaluate
+from defenses.commands.list import List
+from defenses.commands.train import Train
+
 BAD_INPUT = 2
-
-
-@dataclass(frozen=True)
-class List:
-    """List classifiers, defences and data sets."""
-
-    json: bool = False
-    """Print one JSON document on stdout and nothing else."""
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train and cache the classifiers and purifiers of a data set."""
-
-    dataset: str = "digits"
-    """Data set to train on."""
-    seed: int = 0
-    """Seed of every draw, at least 0."""
-    out: Path = Path("results")
-    """Folder of results; weights go to its folder `models`."""
-    json: bool = False
-    """Print one JSON document on stdout and nothing else."""
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Measure a classifier's accuracy on held-out images, behind a defence."""
-
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """Classifier, one of those listed."""
-    dataset: str = "digits"
-    """Data set whose held-out images are used."""
-    defense: str = "none"
-    """Defence, one of those listed."""
-    seed: int = 0
-    """Seed of every draw, at least 0."""
-    out: Path = Path("results")
-    """Folder of results; weights are read from its folder `models`."""
-    json: bool = False
-    """Print one JSON document on stdout and nothing else."""
-
-
 Command = (
     Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Train, tyro.conf.subcommand("train")]
@@ -65,8 +27,7 @@ Command = (
 def main(arguments: Sequence[str]) -> int:
     """Run the command spelt by `arguments`; returns 0, or 2 on bad input with one line on stderr."""
     try:
-        command = parsed(arguments)
-        RUN[type(command)](command)
+        parsed(arguments).run()
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
@@ -97,70 +58,3 @@ def first_message(box: str) -> str:
 
 def _is_text(line: str) -> bool:
     return bool(line.strip("─-╰╯"))
-
-
-def list_tables(command: List) -> None:
-    """Print the names in the zoo's tables."""
-    from defenses import zoo
-
-    tables = {"classifiers": zoo.CLASSIFIERS, "defenses": zoo.DEFENSES, "datasets": zoo.DATASETS}
-    names = {title: list(table) for title, table in tables.items()}
-    if command.json:
-        print(json.dumps(names))
-    else:
-        _print_table("purebound defenses", ["table", "names"], [[t, ", ".join(n)] for t, n in names.items()])
-
-
-def train(command: Train) -> None:
-    """Train what is not cached yet and print one table of accuracies and files."""
-    from defenses import zoo
-
-    rows = []
-    for name, weights_of in zoo.TRAINED.items():
-        weights = weights_of(command.dataset, command.seed, command.out / "models")
-        measured = weights.card["measured"]
-        rows.append({"model": name, **measured, "cached": weights.cached, "file": str(weights.path)})
-    if command.json:
-        print(json.dumps({"trained": rows}))
-        return
-    cells = [[row["model"], _percent(row), "cached" if row["cached"] else "trained", row["file"]] for row in rows]
-    title = f"{command.dataset}, seed {command.seed}: held-out images (purifiers: cnn behind their average)"
-    _print_table(title, ["model", "accuracy", "state", "file"], cells)
-
-
-def evaluate(command: Evaluate) -> None:
-    """Print the accuracy of a classifier behind a defence on the held-out images."""
-    from defenses import zoo
-    from defenses.evaluation import accuracy
-
-    key = (command.dataset, command.seed, command.out / "models")
-    defense = zoo.entry("defense", zoo.DEFENSES, command.defense)
-    classifier = zoo.classifier(command.model, *key)
-    measured = accuracy(classifier, defense(*key), zoo.load(command.dataset).test, command.seed)
-    names = {"model": command.model, "dataset": command.dataset, "defense": command.defense}
-    row = {**names, **measured._asdict()}
-    if command.json:
-        print(json.dumps(row))
-    else:
-        cells = [*names.values(), str(measured.images), _percent(row)]
-        _print_table("accuracy on held-out images", [*names, "images", "accuracy"], [cells])
-
-
-RUN: dict[type, Callable[[Any], None]] = {List: list_tables, Train: train, Evaluate: evaluate}
-
-
-def _percent(row: dict[str, Any]) -> str:
-    return f"{100 * row['accuracy']:.2f} ± {100 * row['standard_error']:.2f} %"
-
-
-def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table on stdout; cells too long for the terminal are folded, never cut."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)

@@ -1,0 +1,68 @@
+"""What a data set is: two splits of labelled images, decoded when they are asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8
+
+
+class Images(Protocol):
+    """Images behind an index: `images[rows]` gives (n, h, w, c) float32 in [0, 1], for a slice or integer rows.
+
+    A float32 array is one; bytes and files are scaled or decoded only for the rows asked for.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, h, w, c)."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def __getitem__(self, rows: slice | Sequence[int] | np.ndarray, /) -> Float32[np.ndarray, "n h w c"]:
+        """Those images."""
+        ...
+
+
+class Split(NamedTuple):
+    """Labelled images: images (n, h, w, c), float32 in [0, 1] once indexed; labels (n,) int32 in 0..num_classes−1."""
+
+    images: Images
+    labels: Int32[np.ndarray, " n"]
+
+
+class Dataset(NamedTuple):
+    """A data set: `train` to fit on (None where there is none), `test` to measure on.
+
+    image_shape: (h, w, c). classes: names in the order of the labels.
+    """
+
+    name: str
+    image_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    train: Split | None
+    test: Split
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Images kept as (n, h, w, c) uint8; satisfies `Images` by dividing by 255."""
+
+    pixels: UInt8[np.ndarray, "n h w c"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, h, w, c)."""
+        return self.pixels.shape
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.pixels)
+
+    def __getitem__(self, rows: slice | Sequence[int] | np.ndarray) -> Float32[np.ndarray, "n h w c"]:
+        """Those images."""
+        return self.pixels[rows].astype(np.float32) / np.float32(255)
