@@ -1,0 +1,81 @@
+"""Networks as pure functions: an architecture's params are drawn, described, and called to classify or to learn.
+
+Params are one nested dictionary of float32 arrays that holds weights and running batch statistics alike.
+"""
+
+from collections.abc import Callable
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float, PyTree
+
+from defenses.classifiers.architecture import Architecture
+from defenses.classifiers.classifier import Classifier
+from defenses.classifiers.normalization import Normalization
+
+Shape = tuple[int, int, int]
+
+
+def initial(architecture: Architecture, image_shape: Shape, num_classes: int, seed: int) -> PyTree:
+    """Untrained params drawn from `seed`; raises ValueError for an image shape that the architecture can't take."""
+
+    @jax.jit
+    def draw():
+        return nnx.to_pure_dict(nnx.split(architecture.build(image_shape, num_classes, nnx.Rngs(seed)))[1])
+
+    return draw()
+
+
+def template(architecture: Architecture, image_shape: Shape, num_classes: int) -> PyTree:
+    """The params' names, shapes and dtypes as `jax.ShapeDtypeStruct`; raises as `initial` does."""
+    return nnx.to_pure_dict(nnx.split(_abstract(architecture, image_shape, num_classes))[1])
+
+
+def trainable(architecture: Architecture, image_shape: Shape, num_classes: int) -> PyTree:
+    """True for the params that descent may change, False for batch statistics: a mask of the params' structure."""
+    variables = nnx.split(_abstract(architecture, image_shape, num_classes))[1]
+    mask = nnx.map_state(lambda path, variable: variable.replace(isinstance(variable, nnx.Param)), variables)
+    return nnx.to_pure_dict(mask)
+
+
+def network_classifier(
+    name: str,
+    architecture: Architecture,
+    params: PyTree,
+    image_shape: Shape,
+    num_classes: int,
+    normalization: Normalization,
+) -> Classifier:
+    """The network with these params, behind its normalisation, batch norms using their running statistics."""
+    module = _abstract(architecture, image_shape, num_classes)
+    module.eval()
+    graph = nnx.split(module)[0]
+
+    def logits(params, images):
+        return nnx.merge(graph, params)(normalization(images))
+
+    return Classifier(name, params, logits, image_shape, num_classes, architecture.smooth)
+
+
+def training_logits(
+    architecture: Architecture, image_shape: Shape, num_classes: int, normalization: Normalization
+) -> Callable[[PyTree, Float[Array, "n h w c"]], tuple[Float[Array, "n classes"], PyTree]]:
+    """The function (params, images) -> (scores, params with new running statistics) of training mode.
+
+    Batch norms use the batch's own statistics and move the running ones by a tenth. Their running variance is
+    the biased one, where PyTorch stores n/(n − 1) of it.
+    """
+    module = _abstract(architecture, image_shape, num_classes)
+    module.train()
+    graph = nnx.split(module)[0]
+
+    def logits(params, images):
+        module = nnx.merge(graph, params)
+        scores = module(normalization(images))
+        return scores, nnx.to_pure_dict(nnx.split(module)[1])
+
+    return logits
+
+
+def _abstract(architecture: Architecture, image_shape: Shape, num_classes: int) -> nnx.Module:
+    return nnx.eval_shape(lambda: architecture.build(image_shape, num_classes, nnx.Rngs(0)))
