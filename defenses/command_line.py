@@ -12,6 +12,7 @@ from typing import Annotated
 
 import tyro
 
+from defenses.commands.data import Data
 from defenses.commands.evaluate import Evaluate
 from defenses.commands.list import List
 from defenses.commands.train import Train
@@ -19,6 +20,7 @@ from defenses.commands.train import Train
 BAD_INPUT = 2
 Command = (
     Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
 )
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parsed(arguments: Sequence[str]) -> List | Train | Evaluate:
+def parsed(arguments: Sequence[str]) -> List | Data | Train | Evaluate:
     """The command spelt by `arguments`, bare = `list`; raises ValueError for what tyro refuses."""
     box = io.StringIO()
     try:

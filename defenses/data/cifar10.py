@@ -1,0 +1,158 @@
+"""CIFAR-10: 60,000 colour images of 32 × 32 pixels in six batches, published as records and as Python pickles."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from defenses.data import safe_pickle
+from defenses.data.dataset import Bytes, Dataset, Split
+from defenses.data.layout import Layout, contents, find, members, plain
+
+IMAGE_SHAPE = (32, 32, 3)
+PIXELS = 3 * 32 * 32
+PER_BATCH = 10000
+BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+RECORDS = Layout(
+    ("cifar-10-batches-bin",),
+    {
+        "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+        "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+        "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+        "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+        "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+        "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+    },
+    plain,
+)
+PICKLES = Layout(
+    ("cifar-10-batches-py",),
+    {
+        "data_batch_1": "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
+        "data_batch_2": "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8",
+        "data_batch_3": "0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9",
+        "data_batch_4": "3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b",
+        "data_batch_5": "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
+        "test_batch": "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
+    },
+    plain,
+)
+RECORDS_ARCHIVE = Layout(
+    (".",),
+    {"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
+    members(*RECORDS.sha256),
+)
+PICKLES_ARCHIVE = Layout(
+    (".",),
+    {"cifar-10-python.tar.gz": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"},
+    members(*PICKLES.sha256),
+)
+LAYOUTS = (RECORDS, PICKLES, RECORDS_ARCHIVE, PICKLES_ARCHIVE)
+
+Batch = tuple[UInt8[np.ndarray, "n h w c"], UInt8[np.ndarray, " n"]]
+
+
+def read(folder: Path) -> Dataset:
+    """CIFAR-10 from the data folder: 50,000 images to fit on, 10,000 held out, in the batches' order.
+
+    The folder holds cifar-10-batches-bin/, cifar-10-batches-py/, or one of the two archives. Raises ValueError that
+    names a missing, damaged or foreign file. Nothing in a pickle is run. Source: A. Krizhevsky, Learning multiple
+    layers of features from tiny images (2009).
+    """
+    found = find(folder, LAYOUTS)
+    if found.missing:
+        raise ValueError(f"{found.folder / found.missing[0]} is missing")
+    batches = dict(_batches(contents(found), found.folder))
+    absent = [batch for batch in BATCHES if batch not in batches]
+    if absent:
+        raise ValueError(f"{found.present[0]} must hold {', '.join(BATCHES)}, it lacks {absent[0]}")
+    train = [batches.pop(name) for name in BATCHES[:-1]]
+    return Dataset("cifar10", IMAGE_SHAPE, CLASSES, _split(train), _split([batches["test_batch"]]))
+
+
+def records(content: bytes, name: str) -> Batch:
+    """Images (10000, 32, 32, 3) and labels of a batch of binary records: a label byte, then red, green, blue planes.
+
+    name: what a ValueError calls the file when its length or a label is wrong.
+    """
+    expected = PER_BATCH * (1 + PIXELS)
+    if len(content) != expected:
+        raise ValueError(f"{name} must have {expected} bytes, it has {len(content)}")
+    rows = np.frombuffer(content, np.uint8).reshape(PER_BATCH, 1 + PIXELS)
+    return _images(rows[:, 1:]), _checked(rows[:, 0], name)
+
+
+def pickled(content: bytes, name: str) -> Batch:
+    """Like `records`, of a Python pickle with `data` (10000, 3072) uint8 and `labels`, read without running anything.
+
+    name: what a ValueError calls the file when it holds anything else or asks for any other global.
+    """
+    try:
+        batch = safe_pickle.load(io.BytesIO(content), ALLOWED)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    data, labels = (batch.get("data"), batch.get("labels")) if isinstance(batch, dict) else (None, None)
+    if not isinstance(data, _Array) or data.shape != (PER_BATCH, PIXELS):
+        raise ValueError(f"{name} must hold `data` of shape {(PER_BATCH, PIXELS)}")
+    if not isinstance(labels, list) or len(labels) != PER_BATCH or any(type(label) is not int for label in labels):
+        raise ValueError(f"{name} must hold `labels`, a list of {PER_BATCH} integers")
+    pixels = np.frombuffer(data.content, np.uint8).reshape(data.shape)
+    return _images(pixels), _checked(np.asarray(labels, object), name)
+
+
+class _Dtype:
+    """Stands for numpy.dtype: unsigned bytes, or ValueError."""
+
+    def __init__(self, code: object, *_: object):
+        if code != "u1":
+            raise ValueError(f"arrays must be of unsigned bytes (u1), got {code!r}")
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or any(part is not None for part in state[2:5]):
+            raise ValueError(f"arrays must be of plain unsigned bytes, got {state!r}")
+
+
+class _Array:
+    """Stands for numpy.ndarray: `shape` and `content` (bytes in C order), checked against each other."""
+
+    def __init__(self, *_: object):
+        self.shape, self.content = (0,), b""
+
+    def __setstate__(self, state: object) -> None:
+        match state:
+            case (_, (int(rows), int(columns)), _Dtype(), False, str(content)) if rows * columns == len(content):
+                self.shape, self.content = (rows, columns), content.encode("latin1")
+            case _:
+                raise ValueError("arrays must have two dimensions and as many bytes as they say")
+
+
+ALLOWED: dict[tuple[str, str], Callable[..., object] | str] = {
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): _Dtype,
+}
+
+
+def _batches(files: Iterator[tuple[str, bytes]], folder: Path) -> Iterator[tuple[str, Batch]]:
+    for name, content in files:
+        read_batch = records if name.endswith(".bin") else pickled
+        yield name.removesuffix(".bin"), read_batch(content, str(folder / name))
+
+
+def _images(planes: UInt8[np.ndarray, "n planes"]) -> UInt8[np.ndarray, "n h w c"]:
+    return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+
+
+def _checked(labels: np.ndarray, name: str) -> UInt8[np.ndarray, " n"]:
+    if labels.min() < 0 or labels.max() > 9:
+        raise ValueError(f"{name} must hold labels 0..9, it has {labels.min()}..{labels.max()}")
+    return labels.astype(np.uint8)
+
+
+def _split(batches: list[Batch]) -> Split:
+    images, labels = zip(*batches, strict=True)
+    return Split(Bytes(np.concatenate(images)), np.concatenate(labels).astype(np.int32))
