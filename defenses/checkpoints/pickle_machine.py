@@ -119,6 +119,8 @@ class _Machine:
         target = self.stack[-1]
         if type(target) is not dict:
             raise ValueError("holds a pickle that sets items of what is no dictionary")
+        if len(items) % 2:
+            raise ValueError("holds a pickle with a key that has no value")
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[checked_key(key)] = value
 

@@ -60,8 +60,8 @@ def read_legacy(content: bytes) -> dict[str, np.ndarray]:
             raise ValueError("was written on a big-endian machine: only little-endian files are read")
     state = pickle_machine.load(stream, ALLOWED, remember)
     keys = pickle_machine.load(stream, ALLOWED)
-    if type(keys) is not list or not all(type(key) is str and key in storages for key in keys):
-        raise ValueError("lists storages that none of its tensors has")
+    if type(keys) is not list or not all(type(key) is str for key in keys) or set(keys) != set(storages):
+        raise ValueError("lists other storages than its tensors have")
     data = {key: _next_storage(content, stream, storages[key]) for key in keys}
     return _arrays(state, lambda storage: data[storage.key])
 
