@@ -1,18 +1,13 @@
-"""Stochastic gradient descent by jitted steps called from the host, one seed, one result."""
+"""Stochastic gradient descent on a small network by jitted steps called from the host, one seed, one result."""
 
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import optax
 from jaxtyping import Array, Float, Key, PyTree
-from rich.console import Console
-from rich.progress import track
 
-from defenses.data.digits import Split
-
-PATIENCE = 2.0  # seconds of training before a progress bar is worth drawing
+from defenses.data.dataset import Split
+from defenses.progress import watched
 
 
 def fit(
@@ -31,7 +26,7 @@ def fit(
 
     Step t draws `batch_size` rows with replacement from the key `fold_in(key, t)`, so a seed fixes the
     result bit for bit on one machine. `project` maps the params back onto their constraint after each step.
-    A progress bar with `title` appears on stderr when training takes longer than `PATIENCE`.
+    A progress bar with `title` appears on stderr when training takes longer than two seconds.
     """
     optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
 
@@ -45,25 +40,6 @@ def fit(
 
     images, labels = jax.device_put((split.images, split.labels))
     state = optimiser.init(params)
-    for number in _watched(range(steps), title):
+    for number in watched(range(steps), title):
         params, state = step(params, state, number, images, labels)
     return jax.block_until_ready(params)
-
-
-def _watched(steps: range, title: str) -> Iterator[int]:
-    """Yield `steps`, with a progress bar on stderr from the moment that `PATIENCE` has run out."""
-    started = time.monotonic()
-    remaining = iter(steps)
-    for step in remaining:
-        yield step
-        if time.monotonic() - started > PATIENCE:
-            break
-    yield from track(
-        remaining,
-        title,
-        total=len(steps),
-        completed=step + 1,
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )

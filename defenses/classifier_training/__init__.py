@@ -1,0 +1,1 @@
+"""Training of classifiers on real images: recipes, augmentation, adversaries, resumable epochs, cost."""

@@ -1,0 +1,175 @@
+"""The jitted steps: one of training, one of testing, with weights and images of a split kept on the device."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key, Num, PyTree
+
+from defenses.classifier_training.adversarial import perturbed
+from defenses.classifier_training.augmentation import AUGMENTATIONS
+from defenses.classifier_training.recipe import Recipe
+from defenses.classifier_training.schedules import SCHEDULES
+from defenses.classifiers.architecture import Architecture
+from defenses.classifiers.classifier import Classifier
+from defenses.classifiers.network import network_classifier, trainable, training_logits
+from defenses.classifiers.normalization import Normalization
+from defenses.data.dataset import Bytes, Split
+
+MOMENTUM = 0.9
+
+
+class Network(NamedTuple):
+    """What is trained: an architecture for images of one shape, behind its normalisation."""
+
+    name: str
+    architecture: Architecture
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    normalization: Normalization
+
+    def classifier(self, params: PyTree) -> Classifier:
+        """The classifier with these params, batch norms in evaluation mode."""
+        return network_classifier(
+            self.name, self.architecture, params, self.image_shape, self.num_classes, self.normalization
+        )
+
+
+class Rows(NamedTuple):
+    """A split on the device: pixels (n, h, w, c) uint8 in 0..255 or float32 in [0, 1]; labels (n,) int32."""
+
+    pixels: Num[Array, "n h w c"]
+    labels: Int[Array, " n"]
+
+
+class State(NamedTuple):
+    """What the next step needs: params and the optimiser's momenta (float32), and the steps done (int32)."""
+
+    params: PyTree
+    optimiser: PyTree
+    step: Int[Array, ""]
+
+
+class Sums(NamedTuple):
+    """Over the images seen in this epoch: their cross-entropies, float32, and how many were right, int32."""
+
+    loss: Float[Array, ""]
+    correct: Int[Array, ""]
+
+
+class Steps(NamedTuple):
+    """Jitted functions of one network, recipe and key.
+
+    start: (params) -> state before the first step.
+    order: (epoch) -> (images,) int32, the rows of that epoch in its order.
+    train: (state, sums, order, rows) -> state and sums after one batch.
+    """
+
+    start: Callable[[PyTree], State]
+    order: Callable[[int], Int[Array, " n"]]
+    train: Callable[[State, Sums, Int[Array, " n"], Rows], tuple[State, Sums]]
+
+
+def precision() -> str:
+    """The dtype of training's activations: bfloat16 on accelerators, float32 on a CPU, which has no fast bfloat16."""
+    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+
+
+def on_device(split: Split) -> Rows:
+    """The split on the device, as bytes where it holds bytes."""
+    pixels = split.images.pixels if isinstance(split.images, Bytes) else split.images[:]
+    return Rows(*jax.device_put((pixels, split.labels)))
+
+
+def steps_per_epoch(recipe: Recipe, images: int) -> int:
+    """Full batches in that many images."""
+    return images // recipe.batch_size
+
+
+def training_steps(network: Network, recipe: Recipe, images: int, key: Key[Array, ""], dtype: str) -> Steps:
+    """The steps of training on that many images; every draw comes from `key`, the epoch's and the step's number.
+
+    Weights and images are rounded to `dtype` where they enter the network; params, momenta, batch statistics,
+    scores and the loss are float32.
+    """
+    order_key, step_key = jax.random.split(key)
+    per_epoch = steps_per_epoch(recipe, images)
+    schedule = SCHEDULES[recipe.schedule](recipe.learning_rate, recipe.epochs * per_epoch, per_epoch)
+    mask, lowered = _learns(network), _lowering(network, dtype)
+    optimiser = optax.chain(
+        optax.add_decayed_weights(recipe.weight_decay, mask), optax.sgd(schedule, MOMENTUM, nesterov=True)
+    )
+    scores_of = training_logits(network.architecture, network.image_shape, network.num_classes, network.normalization)
+    evaluate = network.classifier({}).logits
+    augment = AUGMENTATIONS[recipe.augmentation]
+
+    def loss(params, images, labels):
+        scores, updated = scores_of(lowered(params), images.astype(dtype))
+        scores = scores.astype(jnp.float32)
+        entropy = optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
+        return entropy, (updated, (scores.argmax(-1) == labels).sum())
+
+    def attacked(params, key, images, labels):
+        if recipe.adversary is None:
+            return images
+        low = lowered(params)
+        return perturbed(lambda moved: evaluate(low, moved.astype(dtype)), recipe.adversary, key, images, labels)
+
+    @jax.jit
+    def start(params):
+        return State(params, optimiser.init(params), jnp.int32(0))
+
+    @jax.jit
+    def order(epoch):
+        return jax.random.permutation(jax.random.fold_in(order_key, epoch), images)
+
+    @jax.jit
+    def train(state, sums, order, rows):
+        augment_key, attack_key = jax.random.split(jax.random.fold_in(step_key, state.step))
+        first = state.step % per_epoch * recipe.batch_size
+        batch = jax.lax.dynamic_slice_in_dim(order, first, recipe.batch_size)
+        images, labels = _unit(augment(augment_key, rows.pixels[batch])), rows.labels[batch]
+        images = attacked(state.params, attack_key, images, labels)
+        (entropy, (updated, correct)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, images, labels)
+        updates, momenta = optimiser.update(gradient, state.optimiser, state.params)
+        moved = optax.apply_updates(state.params, updates)
+        params = jax.tree.map(lambda learns, new, seen: new if learns else seen, mask, moved, updated)
+        sums = Sums(sums.loss + recipe.batch_size * entropy, sums.correct + correct)
+        return State(params, momenta, state.step + 1), sums
+
+    return Steps(start, order, train)
+
+
+def measuring_step(network: Network, batch_size: int, dtype: str) -> Callable[[PyTree, Rows], float]:
+    """The function (params, rows) -> share of rows classified correctly in that precision, in one compilation."""
+    lowered, logits = _lowering(network, dtype), network.classifier({}).logits
+
+    @jax.jit
+    def correct(params, rows, start):
+        numbers = start + jnp.arange(batch_size)
+        inside = numbers < len(rows.labels)
+        batch = jnp.minimum(numbers, len(rows.labels) - 1)
+        scores = logits(lowered(params), _unit(rows.pixels[batch]).astype(dtype))
+        return (inside & (scores.argmax(-1) == rows.labels[batch])).sum()
+
+    def share(params, rows):
+        return sum(int(correct(params, rows, s)) for s in range(0, len(rows.labels), batch_size)) / len(rows.labels)
+
+    return share
+
+
+def _learns(network):
+    return trainable(network.architecture, network.image_shape, network.num_classes)
+
+
+def _lowering(network, dtype):
+    """The function that rounds params to `dtype`, all but the batch statistics."""
+    mask = _learns(network)
+    return lambda params: jax.tree.map(lambda learns, leaf: leaf.astype(dtype) if learns else leaf, mask, params)
+
+
+def _unit(pixels):
+    """Bytes as float32 in [0, 1]; floats as they are."""
+    return pixels.astype(jnp.float32) / 255 if pixels.dtype == jnp.uint8 else pixels

@@ -1,0 +1,102 @@
+"""A trained classifier on disk: weights with their card, from a recipe, once."""
+
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from defenses.classifier_training.adversarial import Adversary, adversary, perturbed
+from defenses.classifier_training.epochs import train
+from defenses.classifier_training.recipe import Recipe, training_images
+from defenses.classifier_training.steps import Network
+from defenses.classifiers.architectures import ARCHITECTURES
+from defenses.classifiers.classifier import Classifier
+from defenses.classifiers.network import template
+from defenses.classifiers.normalization import NORMALIZATIONS
+from defenses.data.dataset import Dataset, Split
+from defenses.evaluation import accuracy
+from defenses.purifiers.identity import identity
+from defenses.weights import Identity, Weights, location, obtain
+
+ROBUST_IMAGES, ROBUST_STEPS = 1000, 20
+BATCH = 100
+
+
+def network_for(model: str, dataset: Dataset) -> Network:
+    """The architecture of that name for the data set's images and classes; ValueError where they don't fit."""
+    network = Network(
+        model, ARCHITECTURES[model], dataset.image_shape, len(dataset.classes), NORMALIZATIONS[dataset.name]
+    )
+    template(network.architecture, network.image_shape, network.num_classes)
+    return network
+
+
+def trained(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache: Path) -> Weights:
+    """The weights of that recipe and seed: read from `cache`, or trained, measured and stored there.
+
+    While training lasts its state lies in a folder beside the result, `<name>.training`; the next call goes on from
+    there. The card reports the accuracy on the test images with its standard error, under matmul precision
+    `highest`; of adversarial training also that under PGD with 20 steps on the first 1000 test images; and the
+    normalisation, the history of epochs, their seconds. Raises ValueError for a recipe out of range, no training
+    images, a folder that can't be written, a damaged file or state, or a loss that is not finite.
+    """
+    images = training_images(recipe, dataset)
+    identity_ = Identity(network.name, dataset.name, seed, asdict(recipe))
+    kept = location(identity_, cache).with_suffix(".training")
+    history = []
+
+    def fit() -> PyTree:
+        params, epochs = train(network, recipe, images, dataset.test, seed, kept)
+        history.extend(epochs)
+        return params
+
+    def measure(params: PyTree) -> Mapping[str, Any]:
+        with jax.default_matmul_precision("highest"):
+            return _measured(network.classifier(params), recipe.adversary, dataset.test, seed) | {
+                "normalization": network.normalization._asdict(),
+                "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
+                "history": history,
+            }
+
+    expected = template(network.architecture, network.image_shape, network.num_classes)
+    weights = obtain(identity_, cache, expected, fit, measure)
+    shutil.rmtree(kept, ignore_errors=True)
+    return weights
+
+
+def _measured(classifier: Classifier, trained_on: Adversary | None, test: Split, seed: int) -> dict[str, Any]:
+    measured = accuracy(classifier, identity(), test, seed)._asdict()
+    if trained_on is None:
+        return measured
+    return measured | {"robust": robust_accuracy(classifier, adversary(trained_on.epsilon, ROBUST_STEPS), test, seed)}
+
+
+def robust_accuracy(classifier: Classifier, attack: Adversary, test: Split, seed: int) -> dict[str, Any]:
+    """Accuracy on the first test images (1000 or all) perturbed by `attack`: an upper bound of the true one.
+
+    Batch i draws from `fold_in(key(seed), i)`.
+    """
+    images = min(ROBUST_IMAGES, len(test.labels))
+
+    @jax.jit
+    def correct(key, batch, labels):
+        moved = perturbed(lambda x: classifier.logits(classifier.params, x), attack, key, batch, labels)
+        return (classifier.logits(classifier.params, moved).argmax(-1) == labels).sum()
+
+    right = 0
+    for number, start in enumerate(range(0, images, BATCH)):
+        rows = slice(start, min(start + BATCH, images))
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        right += int(correct(key, jnp.asarray(test.images[rows]), jnp.asarray(test.labels[rows])))
+    share = right / images
+    return asdict(attack) | {
+        "images": images,
+        "accuracy": share,
+        "standard_error": math.sqrt(share * (1 - share) / images),
+    }

@@ -1,0 +1,96 @@
+"""The command `train classifier`."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from defenses.commands.tables import percent, print_table
+from defenses.folders import Folders
+
+if TYPE_CHECKING:
+    from defenses.classifier_training.recipe import Recipe
+
+WHOLE = tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the model's recipe)")
+NUMBER = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: the model's recipe)")
+
+
+@dataclass(frozen=True)
+class TrainClassifier:
+    """One classifier by stochastic gradient descent; a stopped run goes on after its last whole epoch.
+
+    Unset options follow the published recipe of the model: ResNet-20/32/44/56 200 epochs, WideResNet-28-10 40,
+    VGG-16 200; batches of 128. --dry-run says what that costs on this machine.
+    """
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """resnet20, resnet32, resnet44, resnet56, wide-resnet-28-10, vgg16 or vgg16-bn."""
+    epochs: Annotated[int | None, WHOLE] = None
+    """Passes over the training images, at least 1."""
+    batch_size: Annotated[int | None, WHOLE] = None
+    """Images per step, at least 1."""
+    learning_rate: Annotated[float | None, NUMBER] = None
+    """Highest learning rate, > 0."""
+    adversarial_epsilon: Annotated[
+        float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: clean images)")
+    ] = None
+    """Train on images of a PGD adversary (10 steps) within this l-infinity distance, in units of 1/255: 8 is usual."""
+    dry_run: bool = False
+    """Only say what it would cost: steps, time, operations, memory; one step is compiled and tried."""
+
+    def run(self, dataset: str, seed: int, folders: Folders, as_json: bool) -> None:
+        """Check everything, then train, or read what was trained before, or say what it would cost."""
+        from defenses.classifier_training.cost import cost
+        from defenses.classifier_training.trained import network_for, trained
+        from defenses.data.sources import load
+        from defenses.zoo import checked_seed
+
+        recipe = self._recipe(dataset)
+        data = load(dataset, folders.data)
+        network = network_for(self.model, data)
+        names = {"model": self.model, "dataset": dataset, "seed": checked_seed(seed)}
+        if self.dry_run:
+            _print_cost(names | cost(network, recipe, data, seed)._asdict(), as_json)
+            return
+        weights = trained(network, recipe, data, seed, folders.models)
+        row = {**names, **weights.card["measured"], "cached": weights.cached, "file": str(weights.path)}
+        _print_result(row, as_json)
+
+    def _recipe(self, dataset: str) -> "Recipe":
+        from defenses.classifier_training.adversarial import adversary
+        from defenses.classifier_training.recipe import published
+
+        given = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate")}
+        recipe = replace(published(self.model, dataset), **{k: v for k, v in given.items() if v is not None})
+        if self.adversarial_epsilon is None:
+            return recipe
+        return replace(recipe, adversary=adversary(self.adversarial_epsilon))
+
+
+def _print_result(row: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"trained": [row]}))
+        return
+    columns = ["model", "dataset", "accuracy", "state", "file"]
+    cells = [row["model"], row["dataset"], percent(row), "cached" if row["cached"] else "trained", row["file"]]
+    if "robust" in row:
+        columns.insert(3, f"under PGD-{row['robust']['steps']}")
+        cells.insert(3, percent(row["robust"]))
+    print_table(f"seed {row['seed']}: held-out images", columns, [cells])
+
+
+def _print_cost(row: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"cost": row}))
+        return
+    columns = ["steps", "operations", "s/step here", "time here", "memory", "device"]
+    cells = [
+        f"{row['steps']:,}",
+        f"{row['operations']:.1e}",
+        f"{row['seconds_per_step']:.3g}",
+        f"{row['seconds'] / 3600:.2f} h",
+        f"{row['memory'] / 2**30:.2f} GiB",
+        f"{row['device']}, {row['precision']}",
+    ]
+    print_table(f"{row['model']} on {row['dataset']}, nothing trained", columns, [cells])
