@@ -26,6 +26,7 @@ from tests.defenses.torch_files import (
     archive,
     called,
     dictionary,
+    legacy,
     pickled,
     plain,
     storage,
@@ -254,22 +255,17 @@ def test_a_machine_with_a_live_global_would_run_it(marker):
     assert marker.exists()
 
 
-@pytest.mark.parametrize("write", WRITERS)
-def test_the_command_line_refuses_in_one_line(write, marker, tmp_path):
+@pytest.mark.parametrize(("write", "dataset"), [(archive, "digits"), (legacy, "cifar10")])
+def test_the_command_line_refuses_in_one_line(write, dataset, marker, tmp_path):
+    if dataset == "cifar10" and not (ROOT / "data" / "cifar-10-batches-bin").is_dir():
+        pytest.skip("needs data/cifar-10-batches-bin")
     evil = dictionary(state_dict=dictionary(a=tensor(), b=opcodes(Call(os.system, f"touch {marker}"))))
     path = write(tmp_path / "evil.pth", evil)
     out = tmp_path / "results"
-    arguments = ["evaluate", "resnet20", "--dataset", "cifar10", "--weights", str(path), "--out", str(out)]
-    done = subprocess.run(
-        [sys.executable, "-m", "defenses", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    arguments = ["evaluate", "resnet20", "--dataset", dataset, "--weights", str(path), "--out", str(out)]
+    command = [sys.executable, "-m", "defenses", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == f"error: {path}: refuses posix.system: only tensors and plain containers are read\n"
-    assert not marker.exists()
-    assert not out.exists()
+    assert list(tmp_path.iterdir()) == [path]
