@@ -1,5 +1,6 @@
 """Where things lie on this machine."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,3 +10,8 @@ class Folders(NamedTuple):
 
     models: Path = Path("results/models")
     data: Path = Path("data")
+
+
+def data_folder() -> Path:
+    """The folder that $PUREBOUND_DATA names, else `data`."""
+    return Path(os.environ.get("PUREBOUND_DATA") or "data")

@@ -38,6 +38,11 @@ class Weights(NamedTuple):
     path: Path
     cached: bool
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Name and sha256 of the file."""
+        return {"file": self.path.name, "sha256": self.card["sha256"]}
+
 
 def location(identity: Identity, cache: Path) -> Path:
     """The file of these weights in `cache`; its name holds a hash of the recipe: a new recipe retrains."""

@@ -1,4 +1,4 @@
-"""The tables: data sets, classifiers and defences by name, trained when first asked for and cached.
+"""The tables: classifiers and defences by name, for every data set; small ones are trained when first asked for.
 
 `classifier("cnn")` behind `defense("random-purifier")` is the victim of the embedded default.
 """
@@ -6,16 +6,20 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 from jaxtyping import PyTree
 
-from defenses.classifiers import cnn, orthogonal, resnet
+from defenses.classifiers import cnn, orthogonal
+from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.classifier import Classifier
-from defenses.data import digits
+from defenses.data.dataset import Dataset
+from defenses.data.sources import SOURCES, load
 from defenses.defense import Defense
 from defenses.evaluation import accuracy
+from defenses.folders import Folders
+from defenses.pretrained import pretrained
 from defenses.purifiers import convolutional, family
 from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.gaussian_noise import gaussian_noise
@@ -23,77 +27,78 @@ from defenses.purifiers.identity import identity
 from defenses.purifiers.mean_filter import mean_filter
 from defenses.weights import Identity, Weights, obtain
 
-CACHE = Path("results/models")
+__all__ = ["SOURCES", "load"]  # beside what is defined here
+HERE = Folders()
+PROTECTED = {"cifar10": "resnet20"}  # the classifier whose gradients purifiers learn to undo; elsewhere the cnn
 Entry = TypeVar("Entry")
 
 
-def cnn_weights(dataset: str = "digits", seed: int = 0, cache: Path = CACHE) -> Weights:
-    """Weights of the small convolutional network; trains on a cache miss, raises as `classifier` does."""
-    split = load(dataset)
+def cnn_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
+    """Weights of the small convolutional network; trains on a cache miss."""
     recipe = cnn.Recipe()
     return obtain(
-        Identity("cnn", dataset, checked_seed(seed), asdict(recipe)),
-        cache,
-        jax.eval_shape(lambda: cnn.initial(recipe, seed)),
-        lambda: cnn.train(recipe, split.train, seed),
-        lambda params: accuracy(cnn.classifier(recipe, params), identity(), split.test, seed)._asdict(),
+        Identity("cnn", dataset.name, seed, asdict(recipe)),
+        folders.models,
+        jax.eval_shape(lambda: cnn.initial(recipe, dataset, seed)),
+        lambda: cnn.train(recipe, dataset, seed),
+        lambda params: accuracy(cnn.classifier(recipe, dataset, params), identity(), dataset.test, seed)._asdict(),
     )
 
 
-def orthogonal_weights(dataset: str = "digits", seed: int = 0, cache: Path = CACHE) -> Weights:
-    """Weights of the orthogonal network; trains on a cache miss, raises as `classifier` does."""
-    split = load(dataset)
+def orthogonal_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
+    """Weights of the orthogonal network; trains on a cache miss."""
     recipe = orthogonal.Recipe()
     return obtain(
-        Identity("orthogonal", dataset, checked_seed(seed), asdict(recipe)),
-        cache,
-        jax.eval_shape(lambda: orthogonal.initial(recipe, seed)),
-        lambda: orthogonal.train(recipe, split.train, seed),
-        lambda params: accuracy(orthogonal.classifier(params), identity(), split.test, seed)._asdict(),
+        Identity("orthogonal", dataset.name, seed, asdict(recipe)),
+        folders.models,
+        jax.eval_shape(lambda: orthogonal.initial(recipe, dataset, seed)),
+        lambda: orthogonal.train(recipe, dataset, seed),
+        lambda params: accuracy(orthogonal.classifier(dataset, params), identity(), dataset.test, seed)._asdict(),
     )
 
 
-def purifier_weights(dataset: str = "digits", seed: int = 0, cache: Path = CACHE) -> Weights:
-    """Weights of the purifier family; trains it, and the cnn it protects, on a cache miss.
+def purifier_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
+    """Weights of the purifier family; trains it, and the cnn where it protects one, on a cache miss.
 
-    The card reports the accuracy of that cnn behind the family's average. Raises as `defense` does.
+    The card reports the accuracy of the protected classifier behind the family's average.
     """
-    split = load(dataset)
     recipe = convolutional.Recipe()
-    victim = cnn.classifier(cnn.Recipe(), cnn_weights(dataset, seed, cache).params)
+    victim = classifier(PROTECTED.get(dataset.name, "cnn"), dataset.name, seed, folders)
 
     def measure(params: PyTree) -> Mapping[str, int | float]:
         averaged = family.average(convolutional.family(recipe, params))
-        return accuracy(victim, averaged, split.test, seed)._asdict()
+        return accuracy(victim, averaged, dataset.test, seed)._asdict()
 
     return obtain(
-        Identity("purifiers", dataset, seed, {"victim": asdict(cnn.Recipe()), **asdict(recipe)}),
-        cache,
-        jax.eval_shape(lambda: convolutional.initial(recipe, seed)),
-        lambda: convolutional.train(recipe, split.train, victim, seed),
+        Identity("purifiers", dataset.name, seed, {"victim": dict(victim.origin), **asdict(recipe)}),
+        folders.models,
+        jax.eval_shape(lambda: convolutional.initial(recipe, dataset.image_shape[-1], seed)),
+        lambda: convolutional.train(recipe, dataset, victim, seed),
         measure,
     )
 
 
-def purifier_family(dataset: str = "digits", seed: int = 0, cache: Path = CACHE) -> PurifierFamily:
-    """The K = 8 convolutional purifiers, trained on a cache miss; raises as `defense` does."""
-    return convolutional.family(convolutional.Recipe(), purifier_weights(dataset, seed, cache).params)
+def _trained_cnn(dataset: Dataset, seed: int, folders: Folders) -> Classifier:
+    weights = cnn_weights(dataset, seed, folders)
+    return cnn.classifier(cnn.Recipe(), dataset, weights.params)._replace(origin=weights.origin)
 
 
-DATASETS: dict[str, Callable[[], digits.Digits]] = {
-    "digits": digits.load,
-}
-TRAINED: dict[str, Callable[[str, int, Path], Weights]] = {
+def _trained_orthogonal(dataset: Dataset, seed: int, folders: Folders) -> Classifier:
+    weights = orthogonal_weights(dataset, seed, folders)
+    return orthogonal.classifier(dataset, weights.params)._replace(origin=weights.origin)
+
+
+TRAINED: dict[str, Callable[[Dataset, int, Folders], Weights]] = {
     "cnn": cnn_weights,
     "orthogonal": orthogonal_weights,
     "purifiers": purifier_weights,
 }
-CLASSIFIERS: dict[str, Callable[[str, int, Path], Classifier]] = {
-    "cnn": lambda *key: cnn.classifier(cnn.Recipe(), cnn_weights(*key).params),
-    "orthogonal": lambda *key: orthogonal.classifier(orthogonal_weights(*key).params),
-    "resnet20": lambda dataset, seed, cache: resnet.random_resnet20(seed),
+SMALL: dict[str, Callable[[Dataset, int, Folders], Classifier]] = {
+    "cnn": _trained_cnn,
+    "orthogonal": _trained_orthogonal,
 }
-DEFENSES: dict[str, Callable[[str, int, Path], Defense]] = {
+CLASSIFIERS = (*SMALL, *ARCHITECTURES)
+DEFENSES: dict[str, Callable[[str, int, Folders], Defense]] = {
     "none": lambda *key: identity(),
     "gaussian-noise": lambda *key: gaussian_noise(0.05),
     "mean-filter": lambda *key: mean_filter(3),
@@ -102,39 +107,66 @@ DEFENSES: dict[str, Callable[[str, int, Path], Defense]] = {
     "random-purifier": lambda *key: family.random_choice(purifier_family(*key)),
     "patchwise-purifier": lambda *key: family.patchwise_choice(purifier_family(*key), 4),
 }
+STRENGTHS: dict[str, Callable[[float], Defense]] = {  # "gaussian-noise:0.01" sets the standard deviation
+    "gaussian-noise": gaussian_noise,
+}
 
 
-def classifier(name: str, dataset: str = "digits", seed: int = 0, cache: Path = CACHE) -> Classifier:
-    """The classifier of that name, trained on `dataset` from `seed` when `cache` does not hold it yet.
+def classifier(
+    name: str, dataset: str = "digits", seed: int = 0, folders: Folders = HERE, weights: Path | None = None
+) -> Classifier:
+    """The classifier of that name for that data set.
 
-    `resnet20` has random weights drawn from `seed`, takes 32×32×3 images, and reads neither data nor cache.
-    Raises ValueError for an unknown name or data set, a negative seed, or a damaged file in `cache`.
+    cnn and orthogonal are trained from `seed` when `folders.models` does not hold them yet. The architectures take
+    the file `weights` (published or trained here); without one, those found by `pretrained`.
+    Raises ValueError for an unknown name or data set, a negative seed, missing data, or a damaged or foreign file.
     """
-    build = entry("classifier", CLASSIFIERS, name)
-    entry("dataset", DATASETS, dataset)
-    return build(dataset, checked_seed(seed), Path(cache))
+    checked("classifier", CLASSIFIERS, name)
+    if name in ARCHITECTURES:
+        return pretrained(name, dataset, checked_seed(seed), folders, weights)
+    if weights is not None:
+        raise ValueError(f"weights can be given for {', '.join(ARCHITECTURES)}, not for {name}, which trains itself")
+    return SMALL[name](load(dataset, folders.data), checked_seed(seed), folders)
 
 
-def defense(name: str, dataset: str = "digits", seed: int = 0, cache: Path = CACHE) -> Defense:
+def purifier_family(dataset: str = "digits", seed: int = 0, folders: Folders = HERE) -> PurifierFamily:
+    """The K = 8 convolutional purifiers, trained on a cache miss; raises as `defense` does."""
+    weights = purifier_weights(load(dataset, folders.data), checked_seed(seed), folders)
+    return convolutional.family(convolutional.Recipe(), weights.params)
+
+
+def defense(name: str, dataset: str = "digits", seed: int = 0, folders: Folders = HERE) -> Defense:
     """The defence of that name; purifiers are those trained on `dataset` from `seed`, see `classifier`.
 
-    Raises ValueError for an unknown name or data set, a negative seed, or a damaged file in `cache`.
+    A strength may follow a colon where the table STRENGTHS has the name: `gaussian-noise:0.01`.
+    Raises ValueError for an unknown name, strength or data set, a negative seed, or a damaged weights file.
     """
-    build = entry("defense", DEFENSES, name)
-    entry("dataset", DATASETS, dataset)
-    return build(dataset, checked_seed(seed), Path(cache))
+    check_defense(name)
+    kind, _, strength = name.partition(":")
+    if strength:
+        return STRENGTHS[kind](float(strength))
+    return DEFENSES[kind](dataset, checked_seed(seed), folders)
 
 
-def load(dataset: str) -> digits.Digits:
-    """The data set of that name; raises ValueError for an unknown one."""
-    return entry("dataset", DATASETS, dataset)()
+def is_smooth(name: str) -> bool:
+    """Whether the classifier's scores have a Lipschitz gradient, so that L₁ exists."""
+    return ARCHITECTURES[name].smooth if name in ARCHITECTURES else name == "orthogonal"
 
 
-def entry(argument: str, table: Mapping[str, Entry], name: str) -> Entry:
-    """The table's entry, or a ValueError that names the argument, its value and what is allowed."""
+def check_defense(name: str) -> None:
+    """Raise ValueError unless `defense` knows the name and its strength is a number; builds nothing."""
+    kind, colon, strength = name.partition(":")
+    checked("defense", DEFENSES, kind)
+    if colon and kind not in STRENGTHS:
+        raise ValueError(f"defense {kind!r} takes no strength, got {name!r}; {', '.join(STRENGTHS)} does")
+    if colon and not _is_number(strength):
+        raise ValueError(f"defense strength must be a number, got {name!r}")
+
+
+def checked(argument: str, table: Any, name: str) -> None:
+    """Raise a ValueError that names the argument, its value and what is allowed, unless the table has the name."""
     if name not in table:
         raise ValueError(f"{argument} must be one of {', '.join(table)}, got {name!r}")
-    return table[name]
 
 
 def checked_seed(seed: int) -> int:
@@ -142,3 +174,11 @@ def checked_seed(seed: int) -> int:
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must lie in 0..{2**32 - 1}, got {seed}")
     return seed
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""ZO-SGD: on the quadratic beside the exact recursion C1 and its floor; on the digits network per defence."""
+"""ZO-SGD: on the quadratic beside the exact recursion C1 and its floor; on a network per defence."""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from figures.intervals import Z
 from figures.marks import colour, key_line, key_point, measured, predicted, spoken
-from figures.plot import Plot, Records
+from figures.plot import Plot, Records, victim
 from sims.records import Record
 
 POINTS = 16
@@ -80,12 +80,12 @@ def _network(axes: Axes, record: Record) -> None:
         va="top",
         fontsize=7,
     )
-    axes.set(ylabel="mean margin  (logit units)", title="digits network, band: 95 % over chains")
+    axes.set(ylabel="mean margin  (logit units)", title=f"{victim(record)}, band: 95 % over chains")
     axes.legend()
 
 
 PLOT = Plot(
-    "ZO-SGD beside its exact recursion, and on the digits network",
+    "ZO-SGD beside its exact recursion, and on a network",
     {
         "convergence": (
             "objective",

@@ -10,8 +10,6 @@ from figures.plot import Plot, Records
 from sims.records import Record
 from theory.catalogue import find
 
-SIDE = 8
-"""Side of a digit in pixels: a patch of that size is the whole image."""
 DODGE = 0.12
 """Shift of neighbouring points in K, so that their intervals do not hide each other."""
 
@@ -48,7 +46,7 @@ def _panel(axes: Axes, record: Record, quantity) -> None:
     sizes, patches = record.data["pool_size"].values, record.data["patch_size"].values
     for i, patch in enumerate(patches):
         value, half_width = mean_and_half_width(quantity.sel(patch_size=patch), "image")
-        label = "whole image" if patch == SIDE else f"patches {patch} × {patch}"
+        label = "whole image" if patch == record.data.attrs["side"] else f"patches {patch} × {patch}"
         measured(axes, sizes + DODGE * (i - (len(patches) - 1) / 2), value, half_width, i, label)
     axes.set(xlabel="purifiers in the pool K", xticks=sizes)
     axes.set_ylim(bottom=0)

@@ -16,7 +16,7 @@ class Plot(NamedTuple):
 
     title: str
     needs: Mapping[str, tuple[str, ...]]
-    """Experiments whose newest records are drawn, each with the variables that are read."""
+    """Experiments whose newest records with these variables are drawn; all of them are read."""
     draw: Callable[[Records], Figure]
 
 
@@ -25,13 +25,10 @@ def gather(plot: Plot, out: Path) -> dict[str, Record]:
 
     Raises ValueError naming the command that makes a record which is missing, damaged or without a variable.
     """
-    found = {}
-    for experiment, variables in plot.needs.items():
-        record = latest(out, experiment)
-        absent = [name for name in variables if name not in record.data]
-        if absent:
-            raise ValueError(
-                f"record {record.folder} has no {', '.join(absent)}; run `python -m sims {experiment}` again"
-            )
-        found[experiment] = record
-    return found
+    return {experiment: latest(out, experiment, variables) for experiment, variables in plot.needs.items()}
+
+
+def victim(record: Record) -> str:
+    """Model and data set of the record, as in `cnn on digits`."""
+    options = record.manifest["config"]["victim"]
+    return f"{options['model']} on {options['dataset']}"

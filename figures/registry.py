@@ -1,12 +1,13 @@
 """All figures by name."""
 
-from figures import convergence, diversity, robust_accuracy, scans, second_moment, tightness
+from figures import convergence, diversity, noise_variance, robust_accuracy, scans, second_moment, tightness
 from figures.plot import Plot
 
 PLOTS: dict[str, Plot] = {
     "second-moment": second_moment.PLOT,
     "convergence": convergence.PLOT,
     "diversity": diversity.PLOT,
+    "noise-variance": noise_variance.PLOT,
     "tightness": tightness.PLOT,
     "robust-accuracy": robust_accuracy.PLOT,
     "scans": scans.PLOT,

@@ -60,7 +60,8 @@ def _row(panels: np.ndarray, scan: xr.Dataset) -> None:
 
 def _show(axes: Axes, image: Float[np.ndarray, "h w c"]) -> None:
     """One image in [0, 1]; a single channel is drawn in grey."""
-    axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1)
+    shown = np.clip(image, 0, 1)  # a defence may leave the box
+    axes.imshow(shown.squeeze(-1) if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
     axes.spines[:].set(visible=True, color="0.6")

@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 
 from figures.intervals import Z
 from figures.marks import key_line, key_point, measured, predicted, spoken
-from figures.plot import Plot, Records
+from figures.plot import Plot, Records, victim
 from sims.records import Record
 from theory.catalogue import find
 
 FINE = 200
 PANELS = {
-    "quadratic": ("quadratic", "μ (units of x)", "E3, exact"),
-    "digits": ("digits network", "μ (pixel units)", "E3 of the linearised loss"),
+    "quadratic": ("μ (units of x)", "E3, exact"),
+    "network": ("μ (pixel units)", "E3 of the linearised loss"),
 }
 
 
@@ -45,7 +45,7 @@ def _antithetic(data: xr.Dataset, num_directions: int, radius: float) -> float:
 
 
 def _panel(axes: Axes, record: Record, instance: str) -> None:
-    name, radius_label, law = PANELS[instance]
+    radius_label, law = PANELS[instance]
     curves = np.flatnonzero(record.data["instance"].values == instance)
     for index, curve in enumerate(curves):
         data = record.data.isel(curve=curve)
@@ -55,6 +55,7 @@ def _panel(axes: Axes, record: Record, instance: str) -> None:
         predicted(axes, *predicted_curve(record, int(curve)), index)
     axes.set(xscale="log", yscale="log", xlabel=f"smoothing radius {radius_label}")
     axes.set_ylabel(r"$\mathrm{E}\,\|\hat g\|^2$  (loss² per " + ("x²)" if instance == "quadratic" else "pixel unit²)"))
+    name = victim(record) if instance == "network" else instance
     axes.set_title(f"{name}, d = {record.data['dimension'].values[curves[0]]}")
     handles = axes.get_legend_handles_labels()[0]
     axes.legend(handles=[*handles, key_line(law), key_point("measured, 95 % interval")])

@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from defenses.folders import Folders, data_folder
 from sims import records
 from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, find_experiment
 
@@ -33,6 +34,8 @@ class Command(Generic[Config]):
     config: tyro.conf.OmitArgPrefixes[Config]
     out: Path = Path("results")
     """Folder for records and trained weights."""
+    data_dir: Path = field(default_factory=data_folder)
+    """Folder of data sets and published weights; $PUREBOUND_DATA changes the default."""
     json: bool = False
     """Print one JSON document on stdout and nothing else."""
     dry_run: bool = False
@@ -99,9 +102,10 @@ def _run(name: str, experiment: Experiment, command: Command) -> int:
 
 def _compute(name: str, experiment: Experiment, command: Command, folder: Path) -> records.Record:
     checkpoints = folder.with_name(folder.name + ".checkpoints")
+    folders = Folders(command.out / "models", command.data_dir)
     started = time.perf_counter()
     with _progress() as advance:
-        data, facts = experiment.run(command.config, Context(command.out / "models", checkpoints, advance))
+        data, facts = experiment.run(command.config, Context(folders, checkpoints, advance))
     manifest = {
         "experiment": name,
         "config": asdict(command.config),

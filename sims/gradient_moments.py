@@ -13,7 +13,7 @@ from sims.estimators.estimator import GradientEstimator
 from sims.oracle import Oracle
 from sims.streaming import Estimate, absorb, empty
 
-FEWEST_ROWS, NUMBERS_PER_BATCH = 4096, 2**19
+FEWEST_ROWS, NUMBERS_PER_BATCH = 512, 2**19
 GROUPS = 16
 # many small programs, each run for a second: compiling them lightly saves a third of the time of `verify`
 QUICK_COMPILATION: Any = {"xla_backend_optimization_level": 1}

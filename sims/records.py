@@ -34,8 +34,15 @@ class Record(NamedTuple):
 
 def record_folder(out: Path, experiment: str, config: Any) -> Path:
     """Where the record of that configuration (a frozen dataclass) under this code belongs."""
-    text = json.dumps([experiment, dataclasses.asdict(config), source_hash()], sort_keys=True, default=str)
+    text = json.dumps([experiment, dataclasses.asdict(config), source_hash()], sort_keys=True, default=_content)
     return out / experiment / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _content(value: Any) -> str:
+    """What stands for a setting that is no JSON value: of a file its content, not its place."""
+    if isinstance(value, Path) and value.is_file():
+        return hashlib.sha256(value.read_bytes()).hexdigest()
+    return str(value)
 
 
 def source_hash() -> str:
@@ -99,12 +106,20 @@ def recall(folder: Path) -> Record:
     return record
 
 
-def latest(out: Path, experiment: str) -> Record:
-    """The newest whole record of an experiment; ValueError names the command that makes one."""
-    folders = [path.parent for path in (out / experiment).glob("[!.]*/manifest.json")]
-    if not folders:
+def latest(out: Path, experiment: str, variables: tuple[str, ...] = ()) -> Record:
+    """The newest whole record of an experiment that has those variables; ValueError names the command to run."""
+    manifests = list((out / experiment).glob("[!.]*/manifest.json"))
+    if not manifests:
         raise ValueError(f"no record of {experiment} under {out}; run `python -m sims {experiment}` first")
-    return read(max(folders, key=lambda folder: (folder / "manifest.json").stat().st_mtime_ns))
+    manifests.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    absent = {}
+    for manifest in manifests:
+        record = read(manifest.parent)
+        absent[record.folder] = [name for name in variables if name not in record.data]
+        if not absent[record.folder]:
+            return record
+    newest = manifests[0].parent
+    raise ValueError(f"record {newest} has no {', '.join(absent[newest])}; run `python -m sims {experiment}` again")
 
 
 def provenance() -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""Victims by name: a trained classifier behind a defence, and held-out images it gets right."""
+"""Victims by name: a classifier with its weights behind a defence, and held-out images it gets right."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,9 +9,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from defenses import zoo
+from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.classifier import Classifier
-from defenses.data import digits
+from defenses.classifiers.network import network_classifier, template
+from defenses.classifiers.normalization import NORMALIZATIONS
+from defenses.data.dataset import Split
 from defenses.defense import Defense
+from defenses.evaluation import BATCH, predictions
+from defenses.folders import Folders
+from defenses.purifiers.identity import identity
+
+SMALL_NETWORK_RATE = 2e4  # rows per second of the digits networks on two cores
+OPERATIONS_PER_SECOND = 1e11  # of convolutions on two cores
+
+
+@dataclass(frozen=True)
+class VictimOptions:
+    """Which network is looked at."""
+
+    model: str = "cnn"
+    """Classifier, one of those `python -m defenses` lists."""
+    dataset: str = "digits"
+    """Data set whose held-out images are used."""
+    weights: Path | None = None
+    """Weights file of the classifier; by default the published ones, or those trained here."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an unknown classifier or data set."""
+        zoo.checked("model", zoo.CLASSIFIERS, self.model)
+        zoo.checked("dataset", zoo.SOURCES, self.dataset)
+
+    @property
+    def title(self) -> str:
+        """Model and data set, for tables and figures."""
+        return f"{self.model} on {self.dataset}"
 
 
 class Victim(NamedTuple):
@@ -26,21 +58,46 @@ class Victim(NamedTuple):
     ids: np.ndarray
 
 
-def load_victim(model: str, defenses: tuple[str, ...], images: int, models: Path, seed: int) -> Victim:
-    """The digits victim; ValueError names an unknown model or defence, or more images than there are."""
+def load_victim(options: VictimOptions, defenses: tuple[str, ...], images: int, folders: Folders, seed: int) -> Victim:
+    """The first `images` held-out images that the undefended classifier gets right, with the defences named.
+
+    Raises ValueError for an unknown defence, missing data or weights, or more images than there are.
+    """
     for name in defenses:
-        if name not in zoo.DEFENSES:
-            raise ValueError(f"defense must be one of {', '.join(zoo.DEFENSES)}, got {name!r}")
-    classifier = zoo.classifier(model, "digits", seed, models)
-    built = {name: zoo.defense(name, "digits", seed, models) for name in defenses}
-    if classifier.image_shape != digits.IMAGE_SHAPE:
-        raise ValueError(
-            f"model must take images of shape {digits.IMAGE_SHAPE}, {model} takes {classifier.image_shape}"
-        )
-    held_out = digits.load().test
-    scores = jax.jit(classifier.logits)(classifier.params, jnp.asarray(held_out.images))
-    ids = np.flatnonzero(np.asarray(scores.argmax(-1)) == held_out.labels)
+        zoo.check_defense(name)
+    classifier = zoo.classifier(options.model, options.dataset, seed, folders, options.weights)
+    built = {name: zoo.defense(name, options.dataset, seed, folders) for name in defenses}
+    held_out = zoo.load(options.dataset, folders.data, classifier.resize).test
+    ids = _correct(classifier, held_out, images, seed)
     if not 1 <= images <= len(ids):
-        raise ValueError(f"images must be in [1, {len(ids)}], the held-out images {model} gets right, got {images}")
+        raise ValueError(
+            f"images must be in [1, {len(ids)}], the held-out images {options.model} gets right, got {images}"
+        )
     ids = ids[:images]
     return Victim(classifier, built, held_out.images[ids], held_out.labels[ids], ids)
+
+
+def seconds_per_row(options: VictimOptions) -> float:
+    """About what one row costs two cores in a forward pass, from the network's operations; reads no weights."""
+    if options.model not in ARCHITECTURES:
+        return 1 / SMALL_NETWORK_RATE
+    architecture, shape = ARCHITECTURES[options.model], zoo.SOURCES[options.dataset].image_shape
+    params = template(architecture, shape, 10)
+    network = network_classifier(options.model, architecture, params, shape, 10, NORMALIZATIONS[options.dataset])
+    row = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    analysis = jax.jit(network.logits).lower(params, row).cost_analysis()
+    assert analysis is not None  # XLA has one for every backend of this project
+    return analysis["flops"] / OPERATIONS_PER_SECOND
+
+
+def _correct(classifier: Classifier, split: Split, wanted: int, seed: int) -> np.ndarray:
+    """Indices of images classified correctly: all of them, or the leading ones once there are `wanted`."""
+    found = np.zeros(0, np.int64)
+    stride = max(BATCH, wanted + wanted // 4)
+    for start in range(0, len(split.images), stride):
+        rows = np.arange(start, min(start + stride, len(split.images)))
+        predicted, _ = predictions(classifier, identity(), split.images[rows], seed)
+        found = np.concatenate([found, rows[predicted == split.labels[rows]]])
+        if len(found) >= max(wanted, 1):
+            break
+    return found

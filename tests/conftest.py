@@ -6,6 +6,7 @@ import os
 import pytest
 
 from defenses import zoo
+from defenses.folders import Folders
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,6 @@ def models(tmp_path_factory):
     folder = shared / "models"
     with (shared / "models.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        zoo.purifier_family("digits", 0, folder)
-        zoo.classifier("orthogonal", "digits", 0, folder)
+        zoo.purifier_family("digits", 0, Folders(models=folder))
+        zoo.classifier("orthogonal", "digits", 0, Folders(models=folder))
     return folder

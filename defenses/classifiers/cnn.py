@@ -1,7 +1,6 @@
-"""A small convolutional network for 8×8 grey images: a real victim, cheap to query."""
+"""A small convolutional network: on the 8×8 digits, a real victim that is cheap to query."""
 
 from dataclasses import dataclass
-from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
-from defenses.data.digits import IMAGE_SHAPE, NUM_CLASSES, Split
+from defenses.data.dataset import Dataset, training_split
 from defenses.training import fit
 
 
@@ -28,43 +27,42 @@ class Recipe:
 class Network(nnx.Module):
     """Convolution 3×3, convolution 3×3 of stride 2, dense layer; ReLU between them."""
 
-    def __init__(self, channels: tuple[int, int], rngs: nnx.Rngs):
-        height, width, depth = IMAGE_SHAPE
+    def __init__(self, channels: tuple[int, int], image_shape: tuple[int, int, int], classes: int, rngs: nnx.Rngs):
+        height, width, depth = image_shape
         self.first = nnx.Conv(depth, channels[0], (3, 3), rngs=rngs)
         self.second = nnx.Conv(channels[0], channels[1], (3, 3), strides=2, rngs=rngs)
-        self.head = nnx.Linear(channels[1] * (height // 2) * (width // 2), NUM_CLASSES, rngs=rngs)
+        self.head = nnx.Linear(channels[1] * -(-height // 2) * -(-width // 2), classes, rngs=rngs)
 
-    def __call__(self, images: Float[Array, "n 8 8 1"]) -> Float[Array, "n 10"]:
-        """Scores of the ten classes."""
+    def __call__(self, images: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
+        """Scores of the classes."""
         features = nnx.relu(self.second(nnx.relu(self.first(images))))
         return self.head(features.reshape(len(images), -1))
 
 
-@cache
-def _graph(recipe: Recipe) -> nnx.GraphDef:
-    return nnx.split(nnx.eval_shape(lambda: Network(recipe.channels, nnx.Rngs(0))))[0]
-
-
-def initial(recipe: Recipe, seed: int) -> PyTree:
-    """Untrained params of the network, a nested dictionary of float32 arrays."""
+def initial(recipe: Recipe, dataset: Dataset, seed: int) -> PyTree:
+    """Untrained params for the images and classes of `dataset`, a nested dictionary of float32 arrays."""
 
     @jax.jit
     def draw():
-        return nnx.to_pure_dict(nnx.split(Network(recipe.channels, nnx.Rngs(seed)))[1])
+        return nnx.to_pure_dict(nnx.split(_network(recipe, dataset, seed))[1])
 
     return draw()
 
 
-def classifier(recipe: Recipe, params: PyTree) -> Classifier:
+def classifier(recipe: Recipe, dataset: Dataset, params: PyTree) -> Classifier:
     """The network with these params as a `Classifier`."""
-    graph = _graph(recipe)
-    return Classifier("cnn", params, lambda params, images: nnx.merge(graph, params)(images), IMAGE_SHAPE, NUM_CLASSES)
+    graph = nnx.split(nnx.eval_shape(lambda: _network(recipe, dataset, 0)))[0]
+
+    def logits(params, images):
+        return nnx.merge(graph, params)(images)
+
+    return Classifier("cnn", params, logits, dataset.image_shape, len(dataset.classes), smooth=False)
 
 
-def train(recipe: Recipe, split: Split, seed: int) -> PyTree:
-    """Params trained on `split` by cross-entropy from `seed`; seconds on a laptop."""
-    params = initial(recipe, seed)
-    logits = classifier(recipe, params).logits
+def train(recipe: Recipe, dataset: Dataset, seed: int) -> PyTree:
+    """Params trained on `dataset` by cross-entropy from `seed`; seconds on a laptop."""
+    params = initial(recipe, dataset, seed)
+    logits = classifier(recipe, dataset, params).logits
 
     def loss(params, key, images, labels):
         shift_key, noise_key = jax.random.split(key)
@@ -75,13 +73,17 @@ def train(recipe: Recipe, split: Split, seed: int) -> PyTree:
     return fit(
         loss,
         params,
-        split,
+        training_split(dataset),
         jax.random.key(seed),
         steps=recipe.steps,
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         title="cnn",
     )
+
+
+def _network(recipe: Recipe, dataset: Dataset, seed: int) -> Network:
+    return Network(recipe.channels, dataset.image_shape, len(dataset.classes), nnx.Rngs(seed))
 
 
 def _shifted(key, images):

@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
-from defenses.data.digits import IMAGE_SHAPE, NUM_CLASSES, Split
+from defenses.data.dataset import Dataset, training_split
 from defenses.training import fit
 
 LAYERS = ("first", "second", "head")
@@ -87,11 +87,11 @@ def lipschitz_constants(params: PyTree) -> LipschitzConstants:
     )
 
 
-def initial(recipe: Recipe, seed: int) -> PyTree:
+def initial(recipe: Recipe, dataset: Dataset, seed: int) -> PyTree:
     """Params with random orthogonal weights, zero biases, and the recipe's scale and softness; float32."""
-    size = math.prod(IMAGE_SHAPE)
+    size = math.prod(dataset.image_shape)
     keys = jax.random.split(jax.random.key(seed), len(LAYERS))
-    widths = (size, size, NUM_CLASSES)
+    widths = (size, size, len(dataset.classes))
     layers = {
         layer: {
             "weight": jax.random.orthogonal(key, size, dtype=jnp.float32)[:width],
@@ -102,14 +102,14 @@ def initial(recipe: Recipe, seed: int) -> PyTree:
     return {**layers, "scale": jnp.float32(recipe.scale), "softness": jnp.float32(recipe.softness)}
 
 
-def classifier(params: PyTree) -> Classifier:
+def classifier(dataset: Dataset, params: PyTree) -> Classifier:
     """The network with these params as a `Classifier`."""
-    return Classifier("orthogonal", params, logits, IMAGE_SHAPE, NUM_CLASSES)
+    return Classifier("orthogonal", params, logits, dataset.image_shape, len(dataset.classes), smooth=True)
 
 
-def train(recipe: Recipe, split: Split, seed: int) -> PyTree:
-    """Params trained on `split` by cross-entropy from `seed`, weights orthogonal to float32 rounding."""
-    start = initial(recipe, seed)
+def train(recipe: Recipe, dataset: Dataset, seed: int) -> PyTree:
+    """Params trained on `dataset` by cross-entropy from `seed`, weights orthogonal to float32 rounding."""
+    start = initial(recipe, dataset, seed)
     layers, fixed = {k: start[k] for k in LAYERS}, {k: start[k] for k in ("scale", "softness")}
 
     def loss(layers, _, images, labels):
@@ -119,7 +119,7 @@ def train(recipe: Recipe, split: Split, seed: int) -> PyTree:
     trained = fit(
         loss,
         layers,
-        split,
+        training_split(dataset),
         jax.random.key(seed),
         steps=recipe.steps,
         batch_size=recipe.batch_size,

@@ -66,3 +66,10 @@ class Bytes:
     def __getitem__(self, rows: slice | Sequence[int] | np.ndarray) -> Float32[np.ndarray, "n h w c"]:
         """Those images."""
         return self.pixels[rows].astype(np.float32) / np.float32(255)
+
+
+def training_split(dataset: Dataset) -> Split:
+    """The images to fit on, decoded as one float32 array; ValueError where the data set has none."""
+    if dataset.train is None:
+        raise ValueError(f"dataset must have images to train on, {dataset.name} has none here")
+    return Split(dataset.train.images[:], dataset.train.labels)

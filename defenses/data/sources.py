@@ -35,7 +35,8 @@ class Download(NamedTuple):
 class Source(NamedTuple):
     """A data set: what it is in one line, whose it is, and how its files come here and are read.
 
-    terms: source and licence. layouts: the forms in which its files may lie in the data folder.
+    terms: source and licence. image_shape: (h, w, c) that a network takes, of picture files by default.
+    layouts: the forms in which its files may lie in the data folder.
     download: None where files are not to be had without more ado.
     read: (data folder, resize for picture files) -> Dataset; ValueError names a missing or damaged file.
     presence: data folder -> what of it is there; reads every file to check its sha256.
@@ -43,6 +44,7 @@ class Source(NamedTuple):
 
     title: str
     terms: str
+    image_shape: tuple[int, int, int]
     layouts: tuple[Layout, ...]
     download: Download | None
     read: Callable[[Path, Resize | None], Dataset]
@@ -97,14 +99,16 @@ def _imagenet_presence(folder: Path) -> Presence:
 def _of_files(
     title: str,
     terms: str,
+    image_shape: tuple[int, int, int],
     layouts: tuple[Layout, ...],
     download: Download,
     counts: tuple[int, int],
     read: Callable[[Path], Dataset],
 ) -> Source:
-    return Source(
-        title, terms, layouts, download, _unresized(read), lambda folder: files_presence(layouts, folder, *counts)
-    )
+    def presence(folder: Path) -> Presence:
+        return files_presence(layouts, folder, *counts)
+
+    return Source(title, terms, image_shape, layouts, download, _unresized(read), presence)
 
 
 def _unresized(read: Callable[[Path], Dataset]) -> Callable[[Path, Resize | None], Dataset]:
@@ -121,6 +125,7 @@ SOURCES: dict[str, Source] = {
     "digits": Source(
         "Handwritten digits, 1,797 grey scans of 8×8 pixels",
         "E. Alpaydin and C. Kaynak, UCI (1998); CC BY 4.0; inside scikit-learn",
+        digits.IMAGE_SHAPE,
         (),
         None,
         _unresized(lambda folder: digits.load()),
@@ -129,6 +134,7 @@ SOURCES: dict[str, Source] = {
     "mnist": _of_files(
         "Handwritten digits, 70,000 grey images of 28×28 pixels",
         "Y. LeCun, C. Cortes and C. Burges (1998); CC BY-SA 3.0",
+        (28, 28, 1),
         mnist.MNIST,
         Download(
             mnist.MNIST_DOWNLOADS,
@@ -144,6 +150,7 @@ SOURCES: dict[str, Source] = {
     "fashion-mnist": _of_files(
         "Articles of clothing, 70,000 grey images of 28×28 pixels",
         "H. Xiao, K. Rasul and R. Vollgraf, Zalando (2017); MIT",
+        (28, 28, 1),
         mnist.FASHION,
         Download(
             mnist.FASHION_DOWNLOADS,
@@ -158,6 +165,7 @@ SOURCES: dict[str, Source] = {
     "cifar10": _of_files(
         "Ten classes of things, 60,000 colour images of 32×32 pixels",
         "A. Krizhevsky, V. Nair and G. Hinton (2009); no licence stated, the report is to be cited",
+        (32, 32, 3),
         cifar10.LAYOUTS,
         Download(
             cifar10.RECORDS_ARCHIVE,
@@ -172,6 +180,7 @@ SOURCES: dict[str, Source] = {
     "imagenet": Source(
         "ILSVRC2012, 1,000 classes, 50,000 validation pictures of any size",
         "O. Russakovsky et al. (2015); ImageNet's terms of access, https://image-net.org",
+        (224, 224, 3),
         (),
         None,
         lambda folder, resize: imagenet.read(folder, resize or Resize()),

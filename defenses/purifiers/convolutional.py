@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
-from defenses.data.digits import IMAGE_SHAPE, Split
+from defenses.data.dataset import Dataset, training_split
 from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.perturbations import PERTURBATIONS
 from defenses.training import fit
@@ -50,9 +50,8 @@ def purify(params: PyTree, images: Float[Array, "n h w c"]) -> Float[Array, "n h
     return images + update + params["second"]["bias"]
 
 
-def initial(recipe: Recipe, seed: int) -> PyTree:
+def initial(recipe: Recipe, channels: int, seed: int) -> PyTree:
     """Untrained params of all members, float32, leading axis K; the last layer starts small, so m(x) ≈ x."""
-    channels = IMAGE_SHAPE[-1]
 
     def one(key):
         first, second = jax.random.split(key)
@@ -69,7 +68,7 @@ def family(recipe: Recipe, params: PyTree) -> PurifierFamily:
     return PurifierFamily(NAME, params, purify, len(recipe.members))
 
 
-def train(recipe: Recipe, split: Split, victim: Classifier, seed: int) -> PyTree:
+def train(recipe: Recipe, dataset: Dataset, victim: Classifier, seed: int) -> PyTree:
     """Params of all members, trained together to minimise the mean squared distance to the clean images.
 
     For each member, each image is perturbed with an amplitude uniform on [0, the member's largest], so that
@@ -90,8 +89,8 @@ def train(recipe: Recipe, split: Split, victim: Classifier, seed: int) -> PyTree
 
     return fit(
         loss,
-        initial(recipe, seed),
-        split,
+        initial(recipe, dataset.image_shape[-1], seed),
+        training_split(dataset),
         jax.random.key(seed),
         steps=recipe.steps,
         batch_size=recipe.batch_size,

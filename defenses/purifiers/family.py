@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from defenses.defense import Defense
@@ -30,11 +31,12 @@ def outputs(family: PurifierFamily, images: Float[Array, "n h w c"]) -> Float[Ar
     return _outputs(family, family.params, images)
 
 
-def subfamily(family: PurifierFamily, k: int) -> PurifierFamily:
-    """The first `k` members; raises ValueError unless 1 ≤ k ≤ K."""
-    if not 1 <= k <= family.size:
-        raise ValueError(f"k must lie in 1..{family.size}, got {k}")
-    return family._replace(params=jax.tree.map(lambda leaf: leaf[:k], family.params), size=k)
+def members(family: PurifierFamily, chosen: Int[np.ndarray, " k"]) -> PurifierFamily:
+    """The members with those indices; raises ValueError unless there are some and each lies in 0..K−1."""
+    if len(chosen) == 0 or min(chosen) < 0 or max(chosen) >= family.size:
+        raise ValueError(f"members must lie in 0..{family.size - 1}, got {list(map(int, chosen))}")
+    indices = np.asarray(chosen)
+    return family._replace(params=jax.tree.map(lambda leaf: leaf[indices], family.params), size=len(indices))
 
 
 def member(family: PurifierFamily, k: int) -> Defense:

@@ -17,15 +17,14 @@ from sims.local_geometry import LocalGeometry, measure
 from sims.oracle import loss_oracle
 from sims.slots import STATUS
 from sims.slow_down import measured_slow_down, predicted_slow_down, restricted_queries, wilson
-from sims.victims import Victim, load_victim
+from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row
 
 
 @dataclass(frozen=True)
 class Config:
-    """Query attacks on defended digits; an image leaves at its first success."""
+    """Query attacks on defended images; an image leaves at its first success."""
 
-    model: str = "cnn"
-    """Digits classifier."""
+    victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
     defenses: tuple[str, ...] = ("average-purifier", "random-purifier", "patchwise-purifier")
     """Defences; the first is the reference of the slow-down."""
     attacks: tuple[str, ...] = ("nes", "square", "null")
@@ -56,12 +55,12 @@ class Config:
 def plan(config: Config) -> Plan:
     """Rows when no image falls."""
     rows = len(config.defenses) * len(config.attacks) * config.images * config.options.query_budget
-    return Plan(rows, rows / 1e4, 600)
+    return Plan(rows, 2 * rows * seconds_per_row(config.victim), 600)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Attack every defence with every attack, and measure V and ∇F̄ at the clean images for the prediction."""
-    victim = load_victim(config.model, config.defenses, config.images, context.models, config.seed)
+    victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
     results = [
         [_attack(config, context, victim, name, attack) for attack in config.attacks] for name in config.defenses
     ]
@@ -72,7 +71,8 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         geometry.append(measure(key, victim.classifier, defense, victim.images, victim.labels, config.draws))
     context.advance("V and gradients", len(geometry), len(geometry))
     randomized = np.array([defense.randomized for defense in victim.defenses.values()])
-    return _dataset(config, victim, results, geometry, randomized), _cost(results)
+    facts = _cost(results) | {"weights": dict(victim.classifier.origin)}
+    return _dataset(config, victim, results, geometry, randomized), facts
 
 
 def _attack(config: Config, context: Context, victim: Victim, defense: str, attack: str) -> Result:

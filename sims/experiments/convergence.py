@@ -1,11 +1,12 @@
-"""ZO-SGD: on a quadratic against its exact recursion and floor (C1), and on the digits network."""
+"""ZO-SGD: on a quadratic against its exact recursion and floor (C1), and on a network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 import xarray as xr
 
 from sims.estimators.estimator import antithetic
@@ -21,7 +22,7 @@ from sims.experiments.experiment import (
 from sims.losses import margin_loss
 from sims.objectives import diagonal_quadratic, noisy_oracle
 from sims.oracle import loss_oracle, victim_scores
-from sims.victims import load_victim
+from sims.victims import VictimOptions, load_victim, seconds_per_row
 from sims.zo_sgd import descend
 from theory import recursion
 
@@ -35,15 +36,14 @@ class Config:
     deviations: tuple[float, ...] = (0.0, 0.3, 1.0)
     """Standard deviations σ of the loss noise on the quadratic; V = σ²."""
     smoothing_radius: float = 0.1
-    """μ, in units of x (quadratic) and in pixel units (digits)."""
+    """μ, in units of x (quadratic) and in pixel units (network)."""
     num_directions: int = 8
     """Directions per step, q."""
     step_fraction: float = 0.25
     """Step size on the quadratic as a share of the largest stable one, in (0, 1)."""
     steps: int = 300
     chains: int = 256
-    model: str = "cnn"
-    """Digits classifier."""
+    victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
     defenses: tuple[str, ...] = ("average-purifier", "random-purifier", "patchwise-purifier")
     """Defences in front of it."""
     image: int = 0
@@ -71,14 +71,15 @@ def plan(config: Config) -> Plan:
     per_chain = 2 * config.num_directions * config.steps
     networks = len(config.defenses) * config.network_chains * per_chain
     quadratics = len(config.deviations) * config.chains * per_chain
-    return Plan(networks + quadratics, networks / 2e4 + quadratics * config.dimension / 5e7, 600)
+    seconds = networks * seconds_per_row(config.victim) + quadratics * config.dimension / 5e7
+    return Plan(networks + quadratics, seconds, 600)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Run all chains; the dataset holds the quadratic's objective and the network's margin at every step."""
     quadratic = [_quadratic(config, i, deviation) for i, deviation in enumerate(config.deviations)]
     context.advance("quadratics", len(quadratic), len(quadratic))
-    victim = load_victim(config.model, config.defenses, config.image + 1, context.models, config.seed)
+    victim = load_victim(config.victim, config.defenses, config.image + 1, context.folders, config.seed)
     network = []
     for i, name in enumerate(config.defenses):
         context.advance("networks", i, len(config.defenses))
@@ -94,7 +95,8 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         "margin": (("defense", "step"), margin, {"long_name": "mean margin loss on the network"}),
         "margin_standard_error": (("defense", "step"), margin_error),
     }
-    return xr.Dataset(data, {"deviation": list(config.deviations), "defense": list(config.defenses)}), {}
+    facts = {"weights": dict(victim.classifier.origin)}
+    return xr.Dataset(data, {"deviation": list(config.deviations), "defense": list(config.defenses)}), facts
 
 
 def stable_step(curvatures: np.ndarray, num_directions: int, fraction: float) -> float:

@@ -1,143 +1,128 @@
-"""Diversity of a purifier pool: V, Δ, ν and ν₂ against its size K, for the whole image and for patches.
+"""Diversity: V, Δ, ν and ν₂ of a purifier pool against its size, and of Gaussian noise against its strength."""
 
-The image is the patch of full size: one mechanism measured, `patchwise_choice`. For each K the pools are random
-subsets of the trained members, averaged, because a single pool scatters by √(2/(K−1)) (THEORY P2).
-"""
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
 
-from dataclasses import dataclass
-from itertools import combinations
-from typing import Any
-
-import jax
-import jax.numpy as jnp
 import numpy as np
+import tyro
 import xarray as xr
 
 from defenses import zoo
-from defenses.data.digits import IMAGE_SHAPE
-from defenses.purifiers.family import PurifierFamily, outputs, patchwise_choice
-from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
-from sims.losses import margin_loss
-from sims.victims import load_victim
+from sims import noise_diversity, pool_diversity
+from sims.experiments.experiment import (
+    Context,
+    Experiment,
+    Plan,
+    check_counts,
+    check_different,
+    check_positive,
+    check_seed,
+)
+from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row
 from theory.catalogue import find
-
-QUANTITIES = {
-    "variance": "loss-level variance V",
-    "loss_spread": "range of the loss over draws, Δ",
-    "nu_squared": "squared worst-pair diversity ν², pixel units²",
-    "nu2_squared": "mean-square diversity ν₂², pixel units²",
-}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Diversity of the trained purifiers on held-out digits."""
+    """Diversity of randomised defences on held-out images; the margin loss is read."""
 
-    model: str = "cnn"
-    """Digits classifier whose margin loss is read."""
+    victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
+    defenses: tuple[Literal["purifiers", "gaussian-noise"], ...] = ("purifiers", "gaussian-noise")
+    """Which draws: of members of the trained pool, of noise."""
     pool_sizes: tuple[int, ...] = (2, 3, 5, 8)
     """Purifiers in the pool, K."""
-    patch_sizes: tuple[int, ...] = (8, 4, 2)
-    """Sides of the patches in pixels; the side of the image means one purifier for the whole image."""
-    images: int = 16
-    """Correctly classified held-out images."""
+    patches_per_side: tuple[int, ...] = (1, 2, 4)
+    """Patches along each side of the image; 1 means one purifier for the whole image."""
     pools: int = 28
     """Different random pools averaged for each K, as far as there are so many."""
+    noise_levels: tuple[float, ...] = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+    """Standard deviations σ of the noise, pixel units."""
+    images: int = 16
+    """Correctly classified held-out images."""
     draws: int = 128
-    """Draws of the assignment per image and pool."""
+    """Draws per image and pool, or 16 times as many per image and noise level."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        check_counts(self, pool_sizes=2, patch_sizes=1, images=2, pools=1, draws=2)
+        check_counts(self, pool_sizes=2, patches_per_side=1, images=2, pools=1, draws=2)
         check_seed(self.seed)
-        check_different(self, "pool_sizes", "patch_sizes")
-        for patch in self.patch_sizes:
-            if IMAGE_SHAPE[0] % patch:
-                raise ValueError(f"patch_sizes must divide the side of the images, {IMAGE_SHAPE[0]}, got {patch}")
+        check_positive(self, "noise_levels")
+        check_different(self, "defenses", "pool_sizes", "patches_per_side", "noise_levels")
+        _patch_sizes(self)
 
 
 def plan(config: Config) -> Plan:
-    """Rows over all pools, sizes and patches."""
-    settings = len(config.pool_sizes) * len(config.patch_sizes)
-    rows = settings * config.images * config.pools * config.draws
-    return Plan(rows, rows / 3e4 + settings, 500)
+    """Rows over all settings; one with noise costs a backward pass too."""
+    cost, settings = seconds_per_row(config.victim), len(config.pool_sizes) * len(config.patches_per_side)
+    pools = settings * config.images * config.pools * config.draws * ("purifiers" in config.defenses)
+    noise = len(config.noise_levels) * config.images * _noise_draws(config) * ("gaussian-noise" in config.defenses)
+    return Plan(pools + noise, (pools + 3 * noise) * cost + settings, 1000)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
-    """Measure every pool size and patch size on the same images and pools."""
-    victim = load_victim(config.model, (), config.images, context.models, config.seed)
-    family = zoo.purifier_family("digits", config.seed, context.models)
-    if max(config.pool_sizes) > family.size:
-        raise ValueError(f"pool_sizes must be <= {family.size}, the trained purifiers, got {max(config.pool_sizes)}")
-    settings = [(k, patch) for k in config.pool_sizes for patch in config.patch_sizes]
-    table = []
-    for done, (k, patch) in enumerate(settings):
-        context.advance("pools", done, len(settings))
-        table.append(_measure(config, victim, family, k, patch))
-    context.advance("pools", len(settings), len(settings))
-    values = np.array(table).reshape(len(config.pool_sizes), len(config.patch_sizes), len(QUANTITIES), config.images)
-    dims = ("pool_size", "patch_size", "image")
-    data = {name: (dims, values[:, :, i], {"long_name": text}) for i, (name, text) in enumerate(QUANTITIES.items())}
-    return xr.Dataset(data, {"pool_size": list(config.pool_sizes), "patch_size": list(config.patch_sizes)}), {}
+    """Measure every setting on the same images."""
+    victim = load_victim(config.victim, (), config.images, context.folders, config.seed)
+    parts: list[xr.Dataset] = []
+    if "purifiers" in config.defenses:
+        parts.append(_pools(config, victim, context))
+    if "gaussian-noise" in config.defenses:
+        advance = partial(context.advance, "noise levels")
+        parts.append(noise_diversity.measure(victim, config.noise_levels, _noise_draws(config), config.seed, advance))
+    data = parts[0] if len(parts) == 1 else parts[0].merge(parts[1])
+    return data, {"weights": dict(victim.classifier.origin)}
 
 
-def _measure(config: Config, victim, family: PurifierFamily, k: int, patch: int) -> np.ndarray:
-    """(quantities, images), averaged over the pools."""
-    pools = _pools(config, family.size, k)
-    measure = _measurement(config, victim, family, k, patch)
-    key = jax.random.key(config.seed)
-    seen = [
-        measure(jax.random.fold_in(key, i), _members(family, pool).params, victim.classifier.params)
-        for i, pool in enumerate(pools)
-    ]
-    return np.mean([np.asarray(part) for part in seen], axis=0)
+def _pools(config: Config, victim: Victim, context: Context) -> xr.Dataset:
+    family = zoo.purifier_family(config.victim.dataset, config.seed, context.folders)
+    advance = partial(context.advance, "pools")
+    return pool_diversity.measure(
+        victim, family, config.pool_sizes, _patch_sizes(config), config.pools, config.draws, config.seed, advance
+    )
 
 
-def _pools(config: Config, size: int, k: int) -> np.ndarray:
-    """Different random subsets of k members, (at most config.pools, k)."""
-    subsets = np.array(list(combinations(range(size), k)))
-    return np.random.default_rng([config.seed, k]).permutation(subsets)[: config.pools]
+def _noise_draws(config: Config) -> int:
+    return 16 * config.draws
 
 
-def _members(family: PurifierFamily, members: np.ndarray) -> PurifierFamily:
-    return family._replace(params=jax.tree.map(lambda p: p[members], family.params), size=len(members))
-
-
-def _measurement(config: Config, victim, family: PurifierFamily, k: int, patch: int):
-    defense = patchwise_choice(_members(family, np.arange(k)), patch)
-    images, labels = jnp.asarray(victim.images), jnp.asarray(victim.labels)
-
-    def one_image(key, pool, params, image, label):
-        keys = jax.random.split(key, config.draws)
-        purified = defense.apply(pool, keys, jnp.broadcast_to(image, (config.draws, *image.shape)))
-        loss = margin_loss(victim.classifier.logits(params, purified), jnp.full(config.draws, label))
-        scatter = jnp.sum(jnp.var(purified, axis=0, ddof=1))
-        return jnp.var(loss, ddof=1), loss.max() - loss.min(), 2 * scatter
-
-    @jax.jit
-    def measure(key, pool, params):
-        keys = jax.random.split(key, len(images))
-        v, spread, nu2 = jax.lax.map(lambda row: one_image(row[0], pool, params, *row[1:]), (keys, images, labels))
-        worst = worst_pair_squared(outputs(family._replace(params=pool, size=k), images), patch)
-        return jnp.stack([v, spread, worst, nu2])
-
-    return measure
-
-
-def worst_pair_squared(purified: jax.Array, patch: int) -> jax.Array:
-    """ν² (n,) of outputs (K, n, h, w, c): the squared distances of the worst pairs, summed over the patches."""
-    k, n, h, w, c = purified.shape
-    tiled = purified.reshape(k, n, h // patch, patch, w // patch, patch, c)
-    distances = jnp.sum((tiled[:, None] - tiled[None]) ** 2, axis=(4, 6, 7))
-    return jnp.sum(distances.max(axis=(0, 1)), axis=(1, 2))
+def _patch_sizes(config: Config) -> tuple[int, ...]:
+    side = zoo.SOURCES[config.victim.dataset].image_shape[0]
+    for parts in config.patches_per_side:
+        if side % parts:
+            raise ValueError(f"patches_per_side must divide the side of the images, {side}, got {parts}")
+    return tuple(side // parts for parts in config.patches_per_side)
 
 
 def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
-    """A row per pool size and patch size: means over the images with standard errors, and V by P2 from the largest K.
+    """A row per setting: means over the images with standard errors, beside what theory says."""
+    pools = {"rows": _pool_rows(data)} if "pool_size" in data.dims else {}
+    return pools | ({"noise": _noise_rows(data)} if "noise_level" in data.dims else {})
 
-    For subsets of one pool P2 is an identity of subsampling: a check of the code, no test of exchangeability.
-    """
+
+def _noise_rows(data: xr.Dataset) -> list[dict[str, Any]]:
+    """The ratio is Σ V / Σ σ²‖∇f‖² over the images; its error is that of the sampled draws, not of the images."""
+    rows = []
+    for sigma in data.noise_level.values:
+        cell = data.sel(noise_level=sigma)
+        total = float(cell.noise_limit.sum())
+        rows.append(
+            {
+                "noise_level": float(sigma),
+                "V": float(cell.noise_variance.mean()),
+                "V_standard_error": standard_error(cell.noise_variance),
+                "limit": float(cell.noise_limit.mean()),
+                "V_over_limit": float(cell.noise_variance.sum()) / total,
+                "ratio_standard_error": float(np.sqrt((cell.noise_variance_standard_error**2).sum())) / total,
+                "Delta": float(cell.noise_loss_spread.mean()),
+                "nu2": float(np.sqrt(cell.noise_nu2_squared).mean()),
+            }
+        )
+    return rows
+
+
+def _pool_rows(data: xr.Dataset) -> list[dict[str, Any]]:
+    """V by P2 from the largest K: for subsets of one pool an identity of subsampling, no test of exchangeability."""
     largest = int(data.pool_size.max())
     rows = []
     for patch in data.patch_size.values:
@@ -160,7 +145,7 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
                     "nu2_standard_error": standard_error(np.sqrt(cell.nu2_squared)),
                 }
             )
-    return {"rows": rows}
+    return rows
 
 
 def standard_error(values: xr.DataArray) -> float:

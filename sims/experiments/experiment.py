@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
+from defenses.folders import Folders
+
 # name: (module, purpose); a new experiment is a new file and a new line
 EXPERIMENTS = {
     "verify": ("sims.experiments.verify", "every statement on certified instances and on a real network"),
@@ -29,11 +31,11 @@ class Plan(NamedTuple):
 class Context(NamedTuple):
     """Where a run may write and how it reports.
 
-    models: folder of trained weights. checkpoints: folder for saved states, removed when the record is whole.
+    folders: of trained weights and of data. checkpoints: folder for saved states, removed when the record is whole.
     advance: (task, done, total) shows progress on stderr.
     """
 
-    models: Path
+    folders: Folders
     checkpoints: Path
     advance: Callable[[str, int, int], None]
 

@@ -1,12 +1,13 @@
 """Moments of a gradient estimate against the smoothing radius μ, beside the closed form, with and without noise."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import tyro
 import xarray as xr
 
 from sims.estimators.estimator import build_estimator
@@ -23,19 +24,19 @@ from sims.gradient_moments import GradientMoments, gradient_moments
 from sims.local_geometry import measure
 from sims.objectives import diagonal_quadratic, noisy_oracle
 from sims.oracle import Oracle, loss_oracle
-from sims.victims import load_victim
+from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row
 from theory.catalogue import find
 
-INSTANCES = ("quadratic", "digits")
+INSTANCES = ("quadratic", "network")
 STATISTICS = ("second_moment", "alignment", "cosine", "squared_bias")
 
 
 @dataclass(frozen=True)
 class Config:
-    """Moments of the gradient estimate on a random quadratic and on the digits network."""
+    """Moments of the gradient estimate on a random quadratic and on a network."""
 
     instances: tuple[str, ...] = INSTANCES
-    """Where: quadratic, digits."""
+    """Where: quadratic, network."""
     estimator: str = "antithetic"
     """antithetic, forward or forward-shared."""
     directions: str = "gaussian"
@@ -43,15 +44,14 @@ class Config:
     num_directions: int = 1
     """Directions averaged in one estimate, q."""
     smoothing_radii: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
-    """Radii μ: pixel units (digits), units of x (quadratic)."""
+    """Radii μ: pixel units (network), units of x (quadratic)."""
     samples: int = 20_000
     """Estimates per point."""
     dimension: int = 64
     """Dimension of the quadratic."""
     deviations: tuple[float, ...] = (0.0, 0.5)
     """Standard deviations σ of the loss noise on the quadratic; V = σ²."""
-    model: str = "cnn"
-    """Digits classifier."""
+    victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
     defenses: tuple[str, ...] = ("average-purifier", "random-purifier")
     """Defences in front of it."""
     image: int = 0
@@ -92,17 +92,18 @@ class Setting(NamedTuple):
 def plan(config: Config) -> Plan:
     """Rows over all radii and curves."""
     curves = ("quadratic" in config.instances) * len(config.deviations)
-    networks = ("digits" in config.instances) * len(config.defenses)
+    networks = ("network" in config.instances) * len(config.defenses)
     per_curve = len(config.smoothing_radii) * config.samples
     per_curve *= build_estimator(config.estimator, 1.0, config.num_directions, config.directions).queries_per_estimate
-    seconds = per_curve * (curves * config.dimension / 5e7 + networks / 2e4)
+    seconds = per_curve * (curves * config.dimension / 5e7 + networks * seconds_per_row(config.victim))
     return Plan(per_curve * (curves + networks), seconds, 300 + 4096 * 4 * config.dimension * 6 / 1e6)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Measure every curve at every radius."""
     key = jax.random.key(config.seed)
-    settings = list(_settings(config, context))
+    victim = _victim(config, context) if "network" in config.instances else None
+    settings = [*_quadratics(config), *_networks(config, context, victim)]
     total = len(settings) * len(config.smoothing_radii) * config.samples
     measured, predicted = [], []
     for i, setting in enumerate(settings):
@@ -113,7 +114,8 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
                 _measure(jax.random.fold_in(jax.random.fold_in(key, i), j), config, setting, radius, progress)
             )
             predicted.append(predicted_second_moment(config, setting, radius))
-    return _dataset(config, settings, measured, predicted), {}
+    facts = {"weights": dict(victim.classifier.origin)} if victim else {}
+    return _dataset(config, settings, measured, predicted), facts
 
 
 def _advance(context: Context, before: int, total: int, done: int) -> None:
@@ -143,14 +145,13 @@ def predicted_second_moment(config: Config, setting: Setting, radius: float) -> 
     return find("E2-shared")(grad_mu=length, M=single, q=config.num_directions)
 
 
-def _settings(config: Config, context: Context) -> Iterator[Setting]:
-    if "quadratic" in config.instances:
-        yield from _quadratics(config)
-    if "digits" in config.instances:
-        yield from _networks(config, context)
+def _victim(config: Config, context: Context) -> Victim:
+    return load_victim(config.victim, config.defenses, config.image + 1, context.folders, config.seed)
 
 
 def _quadratics(config: Config) -> Iterator[Setting]:
+    if "quadratic" not in config.instances:
+        return
     rng = np.random.default_rng(config.seed)
     curvatures = rng.uniform(0.2, 1.0, config.dimension)
     point, slope = rng.normal(size=(2, config.dimension)) / np.sqrt(config.dimension)
@@ -171,8 +172,9 @@ def _quadratics(config: Config) -> Iterator[Setting]:
         )
 
 
-def _networks(config: Config, context: Context) -> Iterator[Setting]:
-    victim = load_victim(config.model, config.defenses, config.image + 1, context.models, config.seed)
+def _networks(config: Config, context: Context, victim: Victim | None) -> Iterator[Setting]:
+    if victim is None:
+        return
     image, label = victim.images[-1:], victim.labels[-1:]
     for name, defense in victim.defenses.items():
         context.advance(f"V and gradient, {name}", 0, 1)
@@ -181,7 +183,7 @@ def _networks(config: Config, context: Context) -> Iterator[Setting]:
         context.advance(f"V and gradient, {name}", 1, 1)
         oracle = loss_oracle(victim.classifier, defense)
         variance = float(geometry.variance[0]) if defense.randomized else 0.0
-        yield Setting("digits", name, oracle, image[0], int(label[0]), geometry.gradient[0], variance, 0.0, 0.0)
+        yield Setting("network", name, oracle, image[0], int(label[0]), geometry.gradient[0], variance, 0.0, 0.0)
 
 
 def _dataset(config: Config, settings: list[Setting], measured: list[GradientMoments], predicted) -> xr.Dataset:

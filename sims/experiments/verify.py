@@ -3,16 +3,18 @@
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import tyro
 import xarray as xr
 
 from sims.experiments.experiment import Context, Experiment, Plan, check_seed
 from sims.verification import convergence, first_moments, moment_bounds, networks, patches, second_moments, smoothing
 from sims.verification.check import Check, Row, run_check
 from sims.verification.controls import caught, controls
+from sims.victims import VictimOptions, seconds_per_row
 from theory.catalogue import CATALOGUE, find
 
 SECTIONS = (smoothing, first_moments, second_moments, moment_bounds, patches, convergence)
@@ -22,6 +24,7 @@ SECTIONS = (smoothing, first_moments, second_moments, moment_bounds, patches, co
 class Config:
     """Check statements against simulation; by default all of them."""
 
+    victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
     statements: tuple[str, ...] = ()
     """Labels to check, e.g. E3-forward; none given means all."""
     seed: int = 0
@@ -34,9 +37,9 @@ class Config:
 
 
 def plan(config: Config) -> Plan:
-    """About sixty million function values, and four million network rows."""
+    """About sixty million function values, and some hundred thousand network rows."""
     share = len(config.statements or CATALOGUE) / len(CATALOGUE)
-    return Plan(int(64_000_000 * share), 90 * share, 900)
+    return Plan(int(64_000_000 * share), share * (70 + 400_000 * seconds_per_row(config.victim)), 900)
 
 
 def certified_checks() -> list[Check]:
@@ -48,14 +51,16 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Run the checks of the chosen statements and all controls."""
     context.advance("networks", 0, 1)
     labels = frozenset(config.statements or CATALOGUE)
-    checks = certified_checks() + list(networks.checks(context.models, labels))
+    on_networks, constants = networks.checks(config.victim, context.folders, labels)
     context.advance("networks", 1, 1)
+    checks = certified_checks() + on_networks
     wanted = [check for check in checks if check.label in labels]
     key = jax.random.key(config.seed)
     rows = _each(context, "statements", wanted, lambda c: run_check(_key_of(key, f"{c.label} {c.instance}"), c))
     broken = list(controls())
     verdicts = _each(context, "negative controls", broken, lambda c: caught(_key_of(key, c.name), c))
-    return _dataset(rows, dict(zip([c.name for c in broken], verdicts, strict=True))), {}
+    facts = {"constants": constants}
+    return _dataset(rows, dict(zip([c.name for c in broken], verdicts, strict=True))), facts
 
 
 def _each(context: Context, task: str, items: list, judge: Callable[[Any], Any]) -> list:
@@ -110,6 +115,7 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "rows": rows,
         "controls": verdicts,
+        "constants": manifest["constants"],
         "proven_certified": f"{held} of {len(proven)} rows hold",
         "statements": len({row["label"] for row in rows}),
         "violated": [f"{row['label']} ({row['status']}) on {row['instance']}" for row in violated],

@@ -67,7 +67,7 @@ def stream(key: Key[Array, ""], statistic: Callable[[Key[Array, ""]], Any], samp
     return seen
 
 
-def loss_variance(oracle: Oracle, point: np.ndarray, label: int, samples: int, batch: int = 2000) -> Measure:
+def loss_variance(oracle: Oracle, point: np.ndarray, label: int, samples: int, batch: int = 256) -> Measure:
     """V at a point from pairs of fresh answers: half their squared difference."""
     pair = jnp.stack([jnp.asarray(point, jnp.float32)] * 2)
 

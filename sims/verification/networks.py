@@ -1,16 +1,20 @@
-"""Statements on real networks: the orthogonal one, whose constants are known, and the trained victim's estimates."""
+"""Statements on real networks: the orthogonal one, whose constants are known, and a victim's estimates."""
 
+import math
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from defenses import zoo
+from defenses.classifiers.classifier import Classifier
 from defenses.classifiers.orthogonal import lipschitz_constants
 from defenses.data import digits
-from defenses.purifiers.family import outputs, patchwise_choice, random_choice
+from defenses.folders import Folders
+from defenses.purifiers.family import PurifierFamily, outputs, patchwise_choice, random_choice
+from sims import local_lipschitz
 from sims.estimators.estimator import build_estimator
 from sims.gradient_moments import gradient_moments
 from sims.local_geometry import measure as local_geometry
@@ -21,42 +25,53 @@ from sims.streaming import Estimate
 from sims.verification.check import Check, Measure, loss_variance
 from sims.verification.instances import second_moment
 from sims.verification.smoothing import gradient_shift, value_shift
-from sims.victims import load_victim
+from sims.victims import Victim, VictimOptions, load_victim
 
 MU, SIGMA, SAMPLES, DRAWS, SEED = 0.1, 0.5, 20_000, 8192, 0
-
 
 CERTIFIED = frozenset({"S1-lipschitz", "S1-smooth", "S2-gradient", "E4-antithetic"})
 ESTIMATED = frozenset(
     {"E3-antithetic", "E4-antithetic", "E5-loss", "E5-image", "E4-popoviciu", "E4-diversity", "P1-ratio"}
 )
+SMOOTH_ESTIMATED = frozenset({"S1-smooth"})  # needs L₁: only on a smooth network
 
 
-def checks(models: Path, wanted: frozenset[str] = CERTIFIED | ESTIMATED) -> Iterator[Check]:
-    """Rows on the two digits networks, loaded from `models` or trained only where a wanted label needs them."""
-    if wanted & CERTIFIED:
-        yield from _orthogonal(models)
-    if wanted & ESTIMATED:
-        yield from _victim(models)
+class Constants(NamedTuple):
+    """Local estimates, from below, near one image of a victim and what its pool makes of it.
+
+    margin_l0: L₀ of the margin. purifier_l0: L₀ of the pool's members. likelihood_l1: L₁ of the log-likelihood,
+    None where it does not exist.
+    """
+
+    margin_l0: float
+    purifier_l0: float
+    likelihood_l1: float | None
 
 
-def _orthogonal(models: Path) -> Iterator[Check]:
+def checks(
+    options: VictimOptions, folders: Folders, wanted: frozenset[str] = CERTIFIED | ESTIMATED | SMOOTH_ESTIMATED
+) -> tuple[list[Check], list[dict[str, Any]]]:
+    """Rows on the orthogonal digits network and on the victim, and the victim's constants as a table.
+
+    Networks are loaded or trained only where a wanted label needs them.
+    """
+    rows = list(_orthogonal(folders)) if wanted & CERTIFIED else []
+    smooth = wanted & SMOOTH_ESTIMATED and zoo.is_smooth(options.model)
+    if not (wanted & ESTIMATED or smooth):
+        return rows, []
+    victim, family = _load(options, folders)
+    constants = estimate(victim, family)
+    return rows + list(_victim(options.title, victim, family, constants)), table(options.title, constants)
+
+
+def _orthogonal(folders: Folders) -> Iterator[Check]:
     """Certified: exactly orthogonal layers, cross-entropy loss, Gaussian loss noise."""
-    network = zoo.classifier("orthogonal", "digits", SEED, models)
-    constants = lipschitz_constants(network.params)
+    network = zoo.classifier("orthogonal", "digits", SEED, folders)
+    known = lipschitz_constants(network.params)
     test = digits.load().test
-    image, label = test.images[0].reshape(-1), test.labels[0]
-
-    def value(x):
-        logits = network.logits(network.params, x.reshape(-1, *network.image_shape))
-        return log_likelihood(logits, jnp.full(len(logits), label))
-
-    def gradient(x):
-        return jax.grad(lambda z: value(z[None])[0])(x)
-
-    objective = Objective(
-        "orthogonal network", image.size, value, gradient, constants.cross_entropy_l0, constants.cross_entropy_l1
-    )
+    image = test.images[:1].reshape(-1)
+    objective = _likelihood("orthogonal network", network, int(test.labels[0]), known.cross_entropy_l0)
+    objective = objective._replace(smoothness=known.cross_entropy_l1)
     lipschitz = {"d": image.size, "mu": MU, "L0": objective.lipschitz}
     smooth = {"d": image.size, "mu": MU, "L1": objective.smoothness}
     yield Check("S1-lipschitz", objective.name, lipschitz, value_shift(objective, image, MU, SAMPLES))
@@ -67,35 +82,83 @@ def _orthogonal(models: Path) -> Iterator[Check]:
     yield Check("E4-antithetic", objective.name, bound, second_moment("antithetic", 1, MU, oracle, image, SAMPLES))
 
 
-def _victim(models: Path) -> Iterator[Check]:
+def _likelihood(name: str, network: Classifier, label: int, lipschitz: float) -> Objective:
+    """Log-likelihood of a label as a function of the flat image; L₁ is left open."""
+
+    def value(x):
+        logits = network.logits(network.params, x.reshape(-1, *network.image_shape))
+        return log_likelihood(logits, jnp.full(len(logits), label))
+
+    def gradient(x):
+        return jax.grad(lambda z: value(z[None])[0])(x)
+
+    return Objective(name, math.prod(network.image_shape), value, gradient, lipschitz, math.inf)
+
+
+def _load(options: VictimOptions, folders: Folders) -> tuple[Victim, PurifierFamily]:
+    return load_victim(options, (), 1, folders, SEED), zoo.purifier_family(options.dataset, SEED, folders)
+
+
+def estimate(victim: Victim, family: PurifierFamily) -> Constants:
+    """Local constants over clouds of radius MU per pixel around the victim's first image and its purified versions."""
+    image, label = victim.images[:1], int(victim.labels[0])
+    purified = np.asarray(outputs(family, jnp.asarray(image)))[:, 0]
+    return Constants(
+        local_lipschitz.margin_slope(victim.classifier, _cloud(purified, 64), label),
+        local_lipschitz.pool_slope(family, _cloud(image, 16)),
+        local_lipschitz.likelihood_curvature(victim.classifier, _cloud(image, 64), label),
+    )
+
+
+def table(title: str, constants: Constants) -> list[dict[str, Any]]:
+    """The constants as rows: quantity, value, and what the value is."""
+    below = f"largest over a cloud of {MU:g} per pixel: from below"
+    smooth = ", ".join(name for name in zoo.CLASSIFIERS if zoo.is_smooth(name))
+    absent = f"does not exist: ReLU; smooth networks in its place: {smooth}"
+    curvature = constants.likelihood_l1
+    return [
+        {"constant": f"L₀ of the margin, {title}", "value": constants.margin_l0, "note": below},
+        {"constant": "L₀ of the purifiers", "value": constants.purifier_l0, "note": below},
+        {
+            "constant": f"L₁ of the log-likelihood, {title}",
+            "value": curvature,
+            "note": absent if curvature is None else below,
+        },
+    ]
+
+
+def _victim(title: str, victim: Victim, family: PurifierFamily, constants: Constants) -> Iterator[Check]:
     """Estimated constants: the trained network behind the trained pool, at one image."""
-    victim = load_victim("cnn", (), 1, models, SEED)
-    family = zoo.purifier_family("digits", SEED, models)
+    name = f"{title}, pool"
     image, label = victim.images[0], int(victim.labels[0])
     d, purified = image.size, np.asarray(outputs(family, jnp.asarray(victim.images)))[:, 0]
     scores = victim.classifier.logits(victim.classifier.params, jnp.asarray(purified))
     losses = np.asarray(margin_loss(scores, jnp.full(family.size, label)), np.float64)
     distances = np.sqrt(((purified[:, None] - purified[None]) ** 2).sum(axis=(2, 3, 4)))
-    lipschitz = _largest_gradient(victim.classifier, purified, label)
     nu2, worst, spread = float(np.sqrt((distances**2).mean())), float(distances.max()), float(np.ptp(losses))
-    oracle = loss_oracle(victim.classifier, random_choice(family))
+    oracle, lipschitz = loss_oracle(victim.classifier, random_choice(family)), constants.margin_l0
     at = local_geometry(
         jax.random.key(SEED), victim.classifier, random_choice(family), victim.images, victim.labels, DRAWS
     )
     linear = {"d": d, "mu": 0.01, "grad": float(np.linalg.norm(at.gradient[0])), "V": float(losses.var())}
-    yield Check("E3-antithetic", "digits, pool, linearised", linear, _network_moment(oracle, 0.01, image, label), False)
+    yield Check("E3-antithetic", f"{name}, linearised", linear, _network_moment(oracle, 0.01, image, label), False)
     moment = _network_moment(oracle, MU, image, label)
     variance = loss_variance(oracle, image, label, SAMPLES)
     shared = {"d": d, "mu": MU, "L0": lipschitz}
-    yield Check("E4-antithetic", "digits, pool", shared | {"V": float(losses.var())}, moment, False)
-    yield Check("E5-loss", "digits, pool", shared | {"nu": spread}, moment, False)
-    image_level = {"d": d, "mu": MU, "L0f": lipschitz, "L0m": 1.0, "nu": worst}
-    yield Check("E5-image", "digits, pool, L₀(m) taken as 1", image_level, moment, False)
-    yield Check("E4-popoviciu", "digits, pool", {"Delta": spread}, variance, False)
-    yield Check("E4-diversity", "digits, pool", {"L0f": lipschitz, "nu2": nu2}, variance, False)
-    patches = loss_oracle(victim.classifier, patchwise_choice(family, 4))
+    yield Check("E4-antithetic", name, shared | {"V": float(losses.var())}, moment, False)
+    yield Check("E5-loss", name, shared | {"nu": spread}, moment, False)
+    image_level = {"d": d, "mu": MU, "L0f": lipschitz, "L0m": constants.purifier_l0, "nu": worst}
+    yield Check("E5-image", name, image_level, moment, False)
+    yield Check("E4-popoviciu", name, {"Delta": spread}, variance, False)
+    yield Check("E4-diversity", name, {"L0f": lipschitz, "nu2": nu2}, variance, False)
+    patches = loss_oracle(victim.classifier, patchwise_choice(family, image.shape[0] // 2))
     patchwise = loss_variance(patches, image, label, 2 * SAMPLES)
-    yield Check("P1-ratio", "digits, pool, patches of 4", {"V": float(losses.var()), "P": 4}, patchwise, False)
+    yield Check("P1-ratio", f"{name}, 2 × 2 patches", {"V": float(losses.var()), "P": 4}, patchwise, False)
+    if constants.likelihood_l1 is not None:
+        likelihood = _likelihood(f"{title}, log-likelihood", victim.classifier, label, lipschitz)
+        smooth = {"d": d, "mu": MU, "L1": constants.likelihood_l1}
+        shift = value_shift(likelihood, image.reshape(-1), MU, SAMPLES)
+        yield Check("S1-smooth", likelihood.name, smooth, shift, False)
 
 
 def _network_moment(oracle, radius: float, image: np.ndarray, label: int) -> Measure:
@@ -106,13 +169,7 @@ def _network_moment(oracle, radius: float, image: np.ndarray, label: int) -> Mea
     return measure
 
 
-def _largest_gradient(classifier, points: np.ndarray, label: int) -> float:
-    """Largest gradient norm of the margin near the purified images: a lower estimate of L₀(f)."""
+def _cloud(points: np.ndarray, each: int) -> np.ndarray:
+    """`each` Gaussian neighbours of every point, MU per pixel away; (len(points) · each, h, w, c) float32."""
     rng = np.random.default_rng(SEED)
-    cloud = np.concatenate([points + MU * rng.normal(size=points.shape) for _ in range(64)]).astype(np.float32)
-
-    def loss(x):
-        return margin_loss(classifier.logits(classifier.params, x[None]), jnp.array([label]))[0]
-
-    gradients = jax.jit(jax.vmap(jax.grad(loss)))(cloud)
-    return float(jnp.sqrt((gradients**2).sum(axis=(1, 2, 3))).max())
+    return np.concatenate([points + MU * rng.normal(size=points.shape) for _ in range(each)]).astype(np.float32)

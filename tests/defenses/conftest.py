@@ -5,6 +5,7 @@ import pytest
 
 from defenses import zoo
 from defenses.data import digits
+from defenses.folders import Folders
 
 
 @pytest.fixture(scope="session")
@@ -13,13 +14,18 @@ def cache(models):
 
 
 @pytest.fixture(scope="session")
-def cnn(cache):
-    return zoo.classifier("cnn", cache=cache)
+def folders(cache):
+    return Folders(models=cache)
 
 
 @pytest.fixture(scope="session")
-def purifiers(cnn, cache):
-    return zoo.purifier_family(cache=cache)
+def cnn(folders):
+    return zoo.classifier("cnn", folders=folders)
+
+
+@pytest.fixture(scope="session")
+def purifiers(cnn, folders):
+    return zoo.purifier_family(folders=folders)
 
 
 @pytest.fixture(scope="session")

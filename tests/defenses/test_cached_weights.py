@@ -125,11 +125,11 @@ def test_an_interrupted_training_leaves_nothing_to_read(tmp_path):
     assert not toy(tmp_path).cached
 
 
-def test_the_zoo_reads_what_it_trained(cnn, purifiers, cache):
+def test_the_zoo_reads_what_it_trained(cnn, purifiers, folders):
     for name in ("cnn", "purifiers"):
-        weights = zoo.TRAINED[name]("digits", 0, cache)
+        weights = zoo.TRAINED[name](zoo.load("digits", folders.data), 0, folders)
         assert weights.cached
         assert weights.card["measured"]["accuracy"] >= 0.97
-    again = zoo.classifier("cnn", cache=cache)
+    again = zoo.classifier("cnn", folders=folders)
     for a, b in zip(jax.tree.leaves(again.params), jax.tree.leaves(cnn.params), strict=True):
         assert np.array_equal(a, b)

@@ -70,5 +70,5 @@ def test_perturbations_have_amplitude_one_and_gradient_signs_raise_the_loss(cnn,
 
 def test_training_is_reproducible_bit_for_bit(cnn):
     recipe = convolutional.Recipe(members=MEMBERS[:4], steps=20)
-    first, again = (convolutional.train(recipe, digits.load().train, cnn, 5) for _ in range(2))
+    first, again = (convolutional.train(recipe, digits.load(), cnn, 5) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (first, again)), strict=True))

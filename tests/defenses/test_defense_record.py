@@ -11,8 +11,8 @@ from defenses.purifiers.mean_filter import mean_filter
 
 
 @pytest.fixture(scope="module", params=list(zoo.DEFENSES))
-def defense(request, purifiers, cache):
-    return zoo.defense(request.param, cache=cache)
+def defense(request, purifiers, folders):
+    return zoo.defense(request.param, folders=folders)
 
 
 def apply(defense, keys, images):

@@ -14,8 +14,8 @@ from defenses.purifiers.identity import identity
 
 
 @pytest.fixture(scope="module")
-def network(cache):
-    return zoo.classifier("orthogonal", cache=cache)
+def network(folders):
+    return zoo.classifier("orthogonal", folders=folders)
 
 
 @pytest.fixture(scope="module")

@@ -84,11 +84,11 @@ def test_outputs_stack_the_members(purifiers, held_out):
     np.testing.assert_allclose(mean.apply(mean.params, keys, images), stacked.mean(0), atol=2e-6)
 
 
-def test_subfamily_keeps_the_first_members(purifiers, held_out):
-    images = jnp.asarray(held_out.images[:8])
-    three = families.subfamily(purifiers, 3)
+def test_members_are_those_chosen(purifiers, held_out):
+    images, chosen = jnp.asarray(held_out.images[:8]), np.array([6, 0, 3])
+    three = families.members(purifiers, chosen)
     assert three.size == 3
-    np.testing.assert_allclose(families.outputs(three, images), families.outputs(purifiers, images)[:3], atol=2e-6)
+    np.testing.assert_allclose(families.outputs(three, images), families.outputs(purifiers, images)[chosen], atol=2e-6)
 
 
 def test_names_and_flags():
@@ -114,8 +114,9 @@ def test_shift_family_moves_by_its_shifts():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: families.subfamily(levels(), 0), "k must lie in 1..5, got 0"),
-        (lambda: families.subfamily(levels(), 6), "k must lie in 1..5, got 6"),
+        (lambda: families.members(levels(), np.array([], int)), "members must lie in 0..4, got \\[\\]"),
+        (lambda: families.members(levels(), np.array([1, 5])), "members must lie in 0..4, got \\[1, 5\\]"),
+        (lambda: families.members(levels(), np.array([-1])), "members must lie in 0..4, got \\[-1\\]"),
         (lambda: families.member(levels(), 5), "k must lie in 0..4, got 5"),
         (lambda: families.patchwise_choice(levels(), 0), "patch_size must be >= 1, got 0"),
         (lambda: assignments(families.patchwise_choice(levels(), 3)), "patch_size must divide .* 8×8, got 3"),

@@ -9,6 +9,7 @@ from theory.catalogue import CATALOGUE, find
 
 DEFENSES = ["average-purifier", "random-purifier", "patchwise-purifier"]
 BUDGET = 200
+VICTIM = {"victim": {"model": "cnn", "dataset": "digits", "weights": None}}
 
 
 def moments():
@@ -23,10 +24,10 @@ def moments():
         "variance": ("curve", variances),
         "gradient_norm": ("curve", lengths),
         "dimension": ("curve", [64] * 4),
-        "instance": ("curve", ["quadratic", "quadratic", "digits", "digits"]),
+        "instance": ("curve", ["quadratic", "quadratic", "network", "network"]),
         "case": ("curve", ["σ = 0", "σ = 0.5", *DEFENSES[:2]]),
     }
-    config = {"estimator": "antithetic", "directions": "gaussian", "num_directions": 1}
+    config = {"estimator": "antithetic", "directions": "gaussian", "num_directions": 1} | VICTIM
     return xr.Dataset(data, {"smoothing_radius": radii}), {"config": config}
 
 
@@ -43,7 +44,7 @@ def convergence():
         "margin": (("defense", "step"), margin),
         "margin_standard_error": (("defense", "step"), np.full_like(margin, 0.3)),
     }
-    config = {"num_directions": 8, "dimension": 64}
+    config = {"num_directions": 8, "dimension": 64} | VICTIM
     return xr.Dataset(data, {"deviation": deviations, "defense": DEFENSES}), {"config": config}
 
 
@@ -55,7 +56,12 @@ def diversity():
     data = {
         name: (dims, factor * scale) for name, factor in {"variance": 2, "nu_squared": 0.5, "nu2_squared": 0.1}.items()
     }
-    return xr.Dataset(data, {"pool_size": sizes, "patch_size": patches}), {"config": {}}
+    levels, limit = np.array([0.001, 0.01, 0.1]), np.array([1e-6, 1e-4, 1e-2])[:, None] * rng.uniform(50, 150, 10)
+    data["noise_limit"] = (("noise_level", "image"), limit)
+    data["noise_variance"] = (("noise_level", "image"), limit * np.array([1.02, 0.97, 0.6])[:, None])
+    data["noise_variance_standard_error"] = (("noise_level", "image"), limit * 0.03)
+    coordinates = {"pool_size": sizes, "patch_size": patches, "noise_level": levels}
+    return xr.Dataset(data, coordinates, {"side": 8}), {"config": VICTIM}
 
 
 def attack():

@@ -42,6 +42,7 @@ LABELS = {
     "second-moment": [("μ (units of x)", "loss² per x²"), ("μ (pixel units)", "loss² per pixel unit²")],
     "convergence": [("step t  (16 queries each)", "(loss)"), ("step t", "(logit units)")],
     "diversity": [("K", "V  (logit units²)"), ("K", "ν  (pixel units)"), ("K", "ν₂  (pixel units)")],
+    "noise-variance": [("σ  (pixel units)", "V  (logit units²)"), ("σ", "σ²‖∇f‖²")],
     "robust-accuracy": [("queries  (rows; budget 200)", "% of images"), ("queries", ""), ("queries", "")],
 }
 
@@ -115,6 +116,20 @@ def test_margin_is_drawn_until_every_defence_is_long_fooled():
     margin = np.array([[4.0, 0, -4, -9, -12], [5.0, 3, 1, -6, -12]])
     assert convergence.told_steps(margin) == 4
     assert convergence.told_steps(margin[:, :3]) == 3
+
+
+def test_noise_variance_points_and_limit(drawn):
+    figure, found = drawn("noise-variance")
+    data = found["diversity"].data
+    left, right = figure.axes
+    ((levels, variance, _),) = errorbars(left)
+    np.testing.assert_allclose(variance, data["noise_variance"].mean("image"))
+    limit = next(y for x, y in lines(left) if len(x) == len(levels))
+    np.testing.assert_allclose(limit, data["noise_limit"].mean("image"))
+    ((_, ratio, half_width),) = errorbars(right)
+    np.testing.assert_allclose(ratio, [1.02, 0.97, 0.6])
+    total = data["noise_limit"].sum("image")
+    np.testing.assert_allclose(half_width, Z * 0.03 * np.sqrt((data["noise_limit"] ** 2).sum("image")) / total)
 
 
 def test_diversity_points_and_p2(drawn):
@@ -235,6 +250,7 @@ PERTURBED = {
     "second-moment": ("moments", "second_moment"),
     "convergence": ("convergence", "objective"),
     "diversity": ("diversity", "nu_squared"),
+    "noise-variance": ("diversity", "noise_variance"),
     "tightness": ("verify", "tightness"),
     "robust-accuracy": ("attack", "queries"),
     "scans": ("attack", "purified"),

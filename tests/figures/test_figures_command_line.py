@@ -120,7 +120,7 @@ def test_record_without_report_or_without_nes_is_an_error(results, capsys):
 BAD = [
     (
         ["moment"],
-        "figure must be one of second-moment, convergence, diversity, tightness, robust-accuracy, scans, got",
+        "figure must be one of second-moment, convergence, diversity, noise-variance, tightness, ",
     ),
     (["diversity", "summary"], "got 'summary'"),
     (["--colour"], "--colour"),

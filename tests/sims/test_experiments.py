@@ -7,13 +7,13 @@ import pytest
 from sims import records
 from sims.command_line import main
 from sims.experiments.convergence import stable_step
-from sims.experiments.diversity import worst_pair_squared
+from sims.pool_diversity import worst_pair_squared
 from theory import recursion
 
 SMALL = {
     "moments": ["--samples", "4000", "--smoothing-radii", "0.1", "--draws", "256"],
     "diversity": [
-        "--pool-sizes", "2", "8", "--patch-sizes", "8", "4", "--images", "4", "--pools", "3", "--draws", "64",
+        "--noise-levels", "0.001", "0.1",        "--pool-sizes", "2", "8", "--patches-per-side", "1", "2", "--images", "4", "--pools", "3", "--draws", "64",
     ],
     "convergence": ["--steps", "40", "--chains", "128", "--network-chains", "8", "--defenses", "average-purifier"],
     "attack": [

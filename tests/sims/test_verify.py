@@ -5,11 +5,13 @@ from dataclasses import replace
 import jax
 import pytest
 
+from defenses.folders import Folders
 from sims.command_line import main
 from sims.experiments import verify
 from sims.streaming import Estimate
 from sims.verification.check import Check, run_check
 from sims.verification.controls import controls
+from sims.victims import VictimOptions
 from theory.catalogue import CATALOGUE, find
 
 CERTIFIED = verify.certified_checks()
@@ -36,7 +38,8 @@ def test_bars_on_three_dimensions_hold_to_one_per_cent(label):
 
 
 def test_network_rows_carry_the_labels_they_are_filtered_by(models):
-    found = list(verify.networks.checks(models))
+    found, constants = verify.networks.checks(VictimOptions(), Folders(models=models))
+    assert [row["value"] is None for row in constants] == [False, False, True]  # the cnn has ReLU: no L₁
     assert {check.label for check in found if check.certified} == verify.networks.CERTIFIED
     assert {check.label for check in found if not check.certified} == verify.networks.ESTIMATED
 
@@ -64,7 +67,7 @@ def _report(measured: float, label: str = "E4-popoviciu", controls_caught: bool 
         label, "test", {"Delta": 1.0} if label == "E4-popoviciu" else {"d": 3}, lambda key: Estimate(measured, 1e-3)
     )
     data = verify._dataset([run_check(jax.random.key(0), check)], {"control": controls_caught})
-    return verify.report(data, {})
+    return verify.report(data, {"constants": []})
 
 
 def test_a_proven_violation_or_a_missed_control_fails_the_run():
@@ -84,7 +87,7 @@ def test_a_violated_variant_is_reported_and_does_not_fail(monkeypatch):
 def test_the_command_fails_when_the_code_is_broken(results, monkeypatch, capsys):
     arguments = ["verify", "--statements", "E2-noise-forward", "--out", str(results), "--json"]
     monkeypatch.setattr(verify, "controls", lambda: list(controls())[:1])
-    monkeypatch.setattr(verify.networks, "checks", lambda models, wanted: [])
+    monkeypatch.setattr(verify.networks, "checks", lambda victim, folders, wanted: ([], []))
     assert main(arguments) == 0
     monkeypatch.setattr("sims.verification.instances.build_estimator", _doubled)
     assert main([*arguments, "--seed", "1"]) == 1

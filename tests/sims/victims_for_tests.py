@@ -16,7 +16,9 @@ def images(count: int) -> np.ndarray:
 
 def linear_classifier(classes: int = 4) -> Classifier:
     weights = jnp.asarray(np.random.default_rng(1).normal(size=(36, classes)), jnp.float32)
-    return Classifier("linear", weights, lambda w, x: jnp.tanh(x.reshape(len(x), -1) @ w / 6), SHAPE, classes)
+    return Classifier(
+        "linear", weights, lambda w, x: jnp.tanh(x.reshape(len(x), -1) @ w / 6), SHAPE, classes, smooth=True
+    )
 
 
 def labels_of(classifier: Classifier, rows: np.ndarray) -> np.ndarray:
