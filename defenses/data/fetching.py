@@ -112,7 +112,6 @@ def _download(file: str, download: Download, scratch: Path, progress: Progress) 
             progressbar=bar,  # pyright: ignore[reportArgumentType]  # pooch takes a bar of one's own
             chunk_size=CHUNK,
             timeout=TIMEOUT,
-            headers={"Accept-Encoding": "identity"},
         )
         try:
             get(address + file, str(scratch / file), None)

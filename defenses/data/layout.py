@@ -79,7 +79,7 @@ def members(*names: str) -> Callable[[Path], Contents]:
                         stream = archive.extractfile(member)
                         assert stream is not None  # a regular file has one
                         yield Path(member.name).name, stream.read()
-        except (tarfile.TarError, EOFError, zlib.error) as error:
+        except tarfile.TarError as error:
             raise ValueError(f"{path} must be a whole .tar.gz archive ({error})") from error
 
     return unpack

@@ -78,6 +78,7 @@ def small(monkeypatch, request):
 def test_every_layout_gives_the_same_images(tmp_path, layout):
     written(tmp_path, layout)
     dataset = cifar10.read(tmp_path)
+    assert dataset.train is not None
     images, labels = (np.concatenate(parts) for parts in zip(*map(drawn, cifar10.BATCHES), strict=True))
     for split, rows in ((dataset.train, slice(0, 5 * ROWS)), (dataset.test, slice(5 * ROWS, None))):
         np.testing.assert_array_equal(split.images[:], images[rows].astype(np.float32) / np.float32(255))
@@ -104,6 +105,7 @@ def replaced(folder, layout, content):
     ("content", "message"),
     [
         (records("data_batch_2")[:-1], "must have 12292 bytes, it has 12291"),
+        (records("data_batch_2") + b"x", "must have 12292 bytes, it has 12293"),
         (b"", "must have 12292 bytes, it has 0"),
         (b"\x0a" + records("data_batch_2")[1:], "must hold labels 0..9, it has 2..10"),
     ],

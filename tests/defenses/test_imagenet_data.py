@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -6,11 +7,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 from defenses.data import imagenet
+from defenses.data.pictures import Pictures
 from defenses.data.resize import Resize, checked, prepared
 
 DATA = Path(__file__).parents[2] / "data"
 WNIDS = [f"n{10000000 + 7 * index}" for index in range(1000)]
 PIPELINES = [Resize(256, 224, "bilinear"), Resize(256, 224, "bicubic"), Resize(224, 224, "bilinear")]
+SIZES = [(500, 375), (375, 500), (640, 427), (227, 227), (300, 1001), (190, 180), (1600, 1200)]
 
 
 def synthetic(width, height):
@@ -48,7 +51,9 @@ def mean_difference(one, other):
 
 
 @pytest.mark.parametrize("resize", PIPELINES)
-@pytest.mark.parametrize("size", [(500, 375), (375, 500), (640, 427), (227, 227), (300, 1001), (190, 180)])
+@pytest.mark.parametrize(
+    "size", [(500, 375), (375, 500), (640, 427), (227, 227), (300, 1001), (190, 180), (1600, 1200)]
+)
 def test_preprocessing_is_the_published_pipeline(resize, size):
     picture = synthetic(*size)
     image = prepared(picture, resize)
@@ -121,6 +126,13 @@ def write_classes(root, wnids=WNIDS):
 SMALL = Resize(32, 32)
 
 
+def pictures(folder, resize=SMALL):
+    """The validation pictures of a data folder."""
+    images = imagenet.read(folder, resize).test.images
+    assert isinstance(images, Pictures)
+    return images
+
+
 def test_labels_count_all_classes_and_files_come_in_the_order_of_their_names(folder):
     dataset = imagenet.read(folder, SMALL)
     assert list(dataset.test.labels) == [900, 3, 900, 512, 3, 3]
@@ -139,7 +151,7 @@ def test_images_are_those_asked_for(folder, rows):
 
 
 def test_only_the_pictures_asked_for_are_opened(folder):
-    images = imagenet.read(folder, SMALL).test.images
+    images = pictures(folder)
     for path in images.paths[2:]:
         path.write_bytes(b"")
     assert images[:2].shape == (2, 32, 32, 3)
@@ -190,12 +202,16 @@ def test_a_file_that_is_no_list_is_named(folder, content):
         imagenet.read(folder, SMALL)
 
 
-EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+def as_gif(content):
+    """The same picture in a format that Pillow reads but ImageNet does not hold."""
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(content)).save(stream, "GIF")
+    return stream.getvalue()
 
 
-@pytest.mark.parametrize("damage", [lambda c: c[: len(c) // 2], lambda c: b"", lambda c: b"text", lambda c: EPS])
-def test_a_damaged_picture_is_named(folder, damage):
-    images = imagenet.read(folder, SMALL).test.images
+@pytest.mark.parametrize("damage", [lambda c: c[: len(c) // 2], lambda c: b"", lambda c: b"text", as_gif])
+def test_a_damaged_or_foreign_picture_is_named(folder, damage):
+    images = pictures(folder)
     path = images.paths[1]
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=rf"{path.name} must be a whole picture file"):
@@ -210,14 +226,14 @@ def test_real_labels_and_classes():
     dataset = imagenet.read(DATA, Resize())
     assert dataset.classes[0].startswith("tench")
     assert dataset.classes[999].startswith("toilet tissue")
-    assert [path.name for path in dataset.test.images.paths[:2]] == [f"ILSVRC2012_val_0000000{n}.JPEG" for n in (1, 2)]
+    assert [path.name for path in pictures(DATA).paths[:2]] == [f"ILSVRC2012_val_0000000{n}.JPEG" for n in (1, 2)]
     assert list(dataset.test.labels[:5]) == [65, 970, 230, 809, 516]  # sea snake, alp, Shetland sheepdog, ...
 
 
 @REAL
 @pytest.mark.parametrize("resize", PIPELINES)
 def test_real_pictures_go_through_the_published_pipeline(resize):
-    images = imagenet.read(DATA, resize).test.images
+    images = pictures(DATA, resize)
     rows = range(0, len(images), len(images) // 10)
     for image, row in zip(images[list(rows)], rows, strict=True):
         with Image.open(images.paths[row]) as picture:
