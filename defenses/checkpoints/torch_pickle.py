@@ -85,7 +85,7 @@ def _read_entries(archive: zipfile.ZipFile, length: int) -> dict[str, np.ndarray
     def data(storage: Storage) -> memoryview:
         name = f"{folder}data/{storage.key}"
         if name not in entries:
-            raise ValueError(f"is an archive without {name}")
+            raise ValueError(f"has no entry {name}")
         return _checked(storage, memoryview(archive.read(name)))
 
     return _arrays(pickle_machine.load(io.BytesIO(archive.read(pickles[0])), ALLOWED, storage), data)
@@ -93,12 +93,16 @@ def _read_entries(archive: zipfile.ZipFile, length: int) -> dict[str, np.ndarray
 
 def _next_storage(content: bytes, stream: io.BytesIO, storage: Storage) -> memoryview:
     """The raw storage at the stream's position: the number of its elements, then they."""
-    count = int.from_bytes(stream.read(8), "little", signed=True)
+    head = stream.read(8)
+    count = int.from_bytes(head, "little", signed=True)
+    if len(head) < 8:
+        raise ValueError(f"ends before storage {storage.key}")
     if count != storage.numel:
         raise ValueError(f"has {count} elements in storage {storage.key}, expected {storage.numel}")
     start = stream.tell()
-    stream.seek(storage.numel * storage.dtype.itemsize, io.SEEK_CUR)
-    return _checked(storage, memoryview(content)[start : stream.tell()])
+    data = memoryview(content)[start : start + count * storage.dtype.itemsize]
+    stream.seek(len(data), io.SEEK_CUR)
+    return _checked(storage, data)
 
 
 def _checked(storage: Storage, data: memoryview) -> memoryview:

@@ -85,7 +85,7 @@ def view(tensor: Tensor, data: memoryview) -> np.ndarray:
     return np.ndarray(tensor.size, tensor.dtype, data, tensor.offset * item, strides)
 
 
-def _tensor(storage: object, offset: object, size: object, stride: object, dtype: np.dtype | None = None) -> Tensor:
+def _checked(storage: object, offset: object, size: object, stride: object, dtype: np.dtype | None = None) -> Tensor:
     if type(storage) is not Storage:
         raise ValueError("holds a tensor without a storage")
     if not (_is_count(offset) and _are_counts(size) and _are_counts(stride) and len(size) == len(stride)):
@@ -96,16 +96,20 @@ def _tensor(storage: object, offset: object, size: object, stride: object, dtype
     return Tensor(storage, dtype or storage.dtype, offset, size, stride)
 
 
+def _tensor(storage, offset, size, stride) -> Tensor:
+    return _checked(storage, offset, size, stride)
+
+
 def _tensor_v2(storage, offset, size, stride, requires_grad, hooks, metadata=None) -> Tensor:
     _check_plain(metadata)
-    return _tensor(storage, offset, size, stride)
+    return _checked(storage, offset, size, stride)
 
 
 def _tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, metadata=None) -> Tensor:
     _check_plain(metadata)
     if type(dtype) is not str or dtype not in _DTYPES:
         raise ValueError("holds a tensor of an unknown dtype")
-    return _tensor(storage, offset, size, stride, _DTYPES[dtype])
+    return _checked(storage, offset, size, stride, _DTYPES[dtype])
 
 
 def _parameter(data, requires_grad, hooks) -> Tensor:

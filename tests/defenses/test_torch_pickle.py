@@ -167,7 +167,7 @@ def test_the_last_elements_of_a_storage_are_inside(write, tmp_path):
     assert [array.shape for array in arrays.values()] == [(2, 2), (1,), ()]
 
 
-@pytest.mark.parametrize("claimed", [5, 7, 2**40, 0])
+@pytest.mark.parametrize("claimed", [5, 7, 2**40, 2**63 - 1, 0])
 def test_storages_of_another_length_than_claimed(claimed, tmp_path):
     hostile = dictionary(a=tensor((1,), (1,), of=storage(numel=claimed)))
     with pytest.raises(ValueError, match=f"has 24 bytes in storage 0, expected {4 * claimed}"):
@@ -196,7 +196,7 @@ def test_storages_of_another_length_than_claimed(claimed, tmp_path):
 )
 @pytest.mark.parametrize("write", WRITERS)
 def test_storages_that_are_none(write, of, tmp_path):
-    with pytest.raises(ValueError, match=r"a\.pth: (holds tensor a, which is an archive without|refuses|lists|holds)"):
+    with pytest.raises(ValueError, match=r"a\.pth: (holds tensor a, which has no entry|refuses|lists|holds)"):
         read_arrays(write(tmp_path / "a.pth", dictionary(a=tensor(of=of))))
 
 
@@ -207,6 +207,16 @@ def test_a_legacy_storage_that_is_not_in_the_file(tmp_path):
     other = dictionary(a=tensor(), b=tensor(of=storage(kind="torch IntStorage")))
     with pytest.raises(ValueError, match="describes storage 0 in two ways"):
         read_arrays(legacy(tmp_path / "a.pth", other))
+
+
+def test_a_legacy_file_that_ends_before_an_empty_storage(tmp_path):
+    empty = dictionary(a=tensor((0,), (1,), of=storage(numel=0)))
+    path = legacy(tmp_path / "a.pth", empty, {"0": (0, b"")})
+    assert read_arrays(path)["a"].shape == (0,)
+    for cut in range(1, 9):
+        path.write_bytes(legacy(path, empty, {"0": (0, b"")}).read_bytes()[:-cut])
+        with pytest.raises(ValueError, match="ends before storage 0"):
+            read_arrays(path)
 
 
 def test_big_endian_files_are_refused(tmp_path):
