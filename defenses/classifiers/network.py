@@ -5,7 +5,6 @@ Params are one nested dictionary of float32 arrays that holds weights and runnin
 
 from collections.abc import Callable
 
-import jax
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
@@ -17,13 +16,11 @@ Shape = tuple[int, int, int]
 
 
 def initial(architecture: Architecture, image_shape: Shape, num_classes: int, seed: int) -> PyTree:
-    """Untrained params drawn from `seed`; raises ValueError for an image shape that the architecture can't take."""
+    """Untrained params drawn from `seed`; raises ValueError for an image shape that the architecture can't take.
 
-    @jax.jit
-    def draw():
-        return nnx.to_pure_dict(nnx.split(architecture.build(image_shape, num_classes, nnx.Rngs(seed)))[1])
-
-    return draw()
+    Not jitted: a layer's draw is compiled once per shape, and the next network has it.
+    """
+    return nnx.to_pure_dict(nnx.split(architecture.build(image_shape, num_classes, nnx.Rngs(seed)))[1])
 
 
 def template(architecture: Architecture, image_shape: Shape, num_classes: int) -> PyTree:
