@@ -95,7 +95,7 @@ def pickled(content: bytes, name: str) -> Batch:
         batch = safe_pickle.load(io.BytesIO(content), ALLOWED)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    data, labels = (batch.get("data"), batch.get("labels")) if isinstance(batch, dict) else (None, None)
+    data, labels = (_item(batch, key) for key in ("data", "labels"))
     if not isinstance(data, _Array) or data.shape != (PER_BATCH, PIXELS):
         raise ValueError(f"{name} must hold `data` of shape {(PER_BATCH, PIXELS)}")
     if not isinstance(labels, list) or len(labels) != PER_BATCH or any(type(label) is not int for label in labels):
@@ -124,14 +124,23 @@ class _Array:
 
     def __setstate__(self, state: object) -> None:
         match state:
-            case (_, (int(rows), int(columns)), _Dtype(), False, str(content)) if rows * columns == len(content):
-                self.shape, self.content = (rows, columns), content.encode("latin1")
+            case (_, (int(rows), int(columns)), _Dtype(), False, packed) if rows * columns == len(_encode(packed)):
+                self.shape, self.content = (rows, columns), _encode(packed)
             case _:
                 raise ValueError("arrays must have two dimensions and as many bytes as they say")
 
 
+def _encode(content: object, *_: object) -> bytes:
+    """Stands for codecs.encode, by which Python 3 writes bytes for Python 2, and gives bytes of either."""
+    if not isinstance(content, str | bytes):
+        raise ValueError(f"bytes must be encoded from a string, got {type(content).__name__}")
+    return content.encode("latin1") if isinstance(content, str) else content
+
+
 ALLOWED: dict[tuple[str, str], Callable[..., object] | str] = {
+    ("_codecs", "encode"): _encode,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,  # as numpy 2 writes it
     ("numpy", "ndarray"): "ndarray",
     ("numpy", "dtype"): _Dtype,
 }
@@ -141,6 +150,11 @@ def _batches(files: Iterator[tuple[str, bytes]], folder: Path) -> Iterator[tuple
     for name, content in files:
         read_batch = records if name.endswith(".bin") else pickled
         yield name.removesuffix(".bin"), read_batch(content, str(folder / name))
+
+
+def _item(batch: object, key: str) -> object:
+    """An item of a dictionary, None without; Python 3 may have written the key as bytes."""
+    return batch.get(key, batch.get(key.encode())) if isinstance(batch, dict) else None
 
 
 def _images(planes: UInt8[np.ndarray, "n planes"]) -> UInt8[np.ndarray, "n h w c"]:

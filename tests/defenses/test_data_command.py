@@ -41,7 +41,7 @@ def test_list_as_json(capsys, tmp_path):
     assert listed == tables(capsys, "list", "--data-dir", str(tmp_path))
 
 
-def test_what_is_wrong_is_listed(capsys, tmp_path):
+def test_what_is_wrong_is_listed(capsys, tmp_path, monkeypatch):
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist/t10k-labels-idx1-ubyte").write_bytes(b"cut")
     (tmp_path / "weights").mkdir()
@@ -49,8 +49,11 @@ def test_what_is_wrong_is_listed(capsys, tmp_path):
     row = tables(capsys, "--data-dir", str(tmp_path))["datasets"][1]
     assert (row["state"], row["altered"]) == ("altered", ["t10k-labels-idx1-ubyte"])
     assert row["missing"][0] == "train-images-idx3-ubyte"
+    monkeypatch.setenv("COLUMNS", "250")
     assert main(["data", "--data-dir", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.count("altered") == 2
+    table = capsys.readouterr().out
+    assert "altered: t10k-labels-idx1-ubyte" in table
+    assert table.count("altered") == 2
 
 
 def test_the_data_folder_comes_from_the_environment(capsys, tmp_path, monkeypatch):
