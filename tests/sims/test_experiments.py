@@ -13,7 +13,8 @@ from theory import recursion
 SMALL = {
     "moments": ["--samples", "4000", "--smoothing-radii", "0.1", "--draws", "256"],
     "diversity": [
-        "--noise-levels", "0.001", "0.1",        "--pool-sizes", "2", "8", "--patches-per-side", "1", "2", "--images", "4", "--pools", "3", "--draws", "64",
+        "--pool-sizes", "2", "8", "--patches-per-side", "1", "2", "--images", "4", "--pools", "3", "--draws", "64",
+        "--noise-levels", "0.001", "0.1",
     ],
     "convergence": ["--steps", "40", "--chains", "128", "--network-chains", "8", "--defenses", "average-purifier"],
     "attack": [

@@ -1,0 +1,103 @@
+"""Which weights a network gets: given, published, or trained here; and what is said when there are none."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from defenses import pretrained as module
+from defenses import zoo
+from defenses.checkpoints.published import Published
+from defenses.classifiers.architectures import ARCHITECTURES
+from defenses.classifiers.network import initial
+from defenses.classifiers.normalization import IMAGENET, NORMALIZATIONS
+from defenses.data.dataset import Dataset, Split
+from defenses.folders import Folders
+
+NAMES = tuple("0123456789")
+BLANK = np.zeros((2, 32, 32, 3), np.float32)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return initial(ARCHITECTURES["resnet20"], (32, 32, 3), 10, 1)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Folders, with a data set of two grey images in the place of CIFAR-10."""
+    split = Split(BLANK, np.zeros(2, np.int32))
+    monkeypatch.setattr(module, "load", lambda name, folder, resize: Dataset(name, (32, 32, 3), NAMES, split, split))
+    folders = Folders(tmp_path / "models", tmp_path / "data")
+    for folder in (folders.models, folders.data / "weights"):
+        folder.mkdir(parents=True)
+    return folders
+
+
+def write(path: Path, params) -> Path:
+    leaves = jax.tree.leaves_with_path(params)
+    save_file({jax.tree_util.keystr(p, simple=True, separator="/"): np.array(leaf) for p, leaf in leaves}, path)
+    return path
+
+
+def scores(classifier):
+    return np.asarray(classifier.logits(classifier.params, BLANK))
+
+
+def test_trained_weights_are_found_and_used(place, params):
+    write(place.models / "cifar10-resnet20-seed0-abc.safetensors", params)
+    found = zoo.classifier("resnet20", "cifar10", 0, place)
+    assert found.origin["file"] == "cifar10-resnet20-seed0-abc.safetensors"
+    assert len(found.origin["sha256"]) == 64
+    for ours, theirs in zip(jax.tree.leaves(found.params), jax.tree.leaves(params), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_a_given_file_comes_first(place, params, tmp_path):
+    write(place.models / "cifar10-resnet20-seed0-abc.safetensors", jax.tree.map(lambda leaf: 0 * leaf, params))
+    given = zoo.classifier("resnet20", "cifar10", 0, place, write(tmp_path / "mine.safetensors", params))
+    assert given.origin["file"] == "mine.safetensors"
+    assert scores(given).any()
+
+
+def test_published_weights_bring_their_own_normalisation(place, params, monkeypatch):
+    path = write(place.data / "weights" / "known.safetensors", params)
+    entry = Published("resnet20", "cifar10", path.name, module._digest(path), None, IMAGENET, None)
+    monkeypatch.setattr(module, "PUBLISHED", (entry,))
+    known = scores(zoo.classifier("resnet20", "cifar10", 0, place))
+    renamed = path.rename(path.with_name("renamed.safetensors"))
+    assert np.array_equal(scores(zoo.classifier("resnet20", "cifar10", 0, place, renamed)), known)
+    monkeypatch.setattr(module, "PUBLISHED", ())
+    plain = scores(zoo.classifier("resnet20", "cifar10", 0, place, renamed))
+    assert NORMALIZATIONS["cifar10"] != IMAGENET
+    assert not np.allclose(plain, known)
+
+
+def test_an_altered_published_file_is_refused(place, params, monkeypatch):
+    path = write(place.data / "weights" / "known.safetensors", params)
+    monkeypatch.setattr(
+        module, "PUBLISHED", (Published("resnet20", "cifar10", path.name, "0" * 64, None, IMAGENET, None),)
+    )
+    with pytest.raises(ValueError, match=r"known\.safetensors.*sha256"):
+        zoo.classifier("resnet20", "cifar10", 0, place)
+
+
+def test_two_candidates_ask_for_a_choice(place, params):
+    for name in "ab":
+        write(place.models / f"cifar10-resnet20-seed0-{name}.safetensors", params)
+    with pytest.raises(ValueError, match=r"weights must be one of .*-a\.safetensors, .*-b\.safetensors"):
+        zoo.classifier("resnet20", "cifar10", 0, place)
+
+
+def test_no_weights_name_the_commands(place):
+    words = (
+        r"no weights of resnet20 .*data fetch resnet20-12fca82f\.th or .*train classifier resnet20 --dataset"
+    )
+    with pytest.raises(ValueError, match=words):
+        zoo.classifier("resnet20", "cifar10", 0, place)
+    with pytest.raises(ValueError, match=r"weights must be a file that can be read, got .*none\.th"):
+        zoo.classifier("resnet20", "cifar10", 0, place, place.data / "none.th")
+    with pytest.raises(ValueError, match=r"weights can be given for resnet20, .* not for cnn, which trains itself"):
+        zoo.classifier("cnn", "digits", 0, place, place.data / "none.th")
