@@ -44,7 +44,8 @@ class Data:
         if self.json:
             print(json.dumps({"name": self.name, "written": written}))
         else:
-            print(f"{self.name}: {_counted(written)} in {self.data_dir}" if written else f"{self.name} is here already")
+            files = f"{len(written):,} file{'s' if len(written) > 1 else ''} written to {self.data_dir}"
+            print(f"{self.name}: {files if written else 'here already'}")
 
     def _list(self) -> None:
         tables = {"datasets": _datasets(self.data_dir), "weights": _weights(self.data_dir)}
@@ -98,7 +99,3 @@ def _here(row: dict[str, Any]) -> str:
         return f"partial, without {', '.join(row['missing'])}"
     images = [f"{row[part]:,} {part}" for part in ("train", "test") if row.get(part)]
     return ": ".join([row["state"], *([" + ".join(images)] if images else [])])
-
-
-def _counted(written: list[str]) -> str:
-    return f"{len(written):,} files" if len(written) > 1 else written[0]

@@ -66,7 +66,7 @@ def test_the_data_folder_comes_from_the_environment(capsys, tmp_path, monkeypatc
 
 def test_fetch_says_what_it_did(capsys, tmp_path):
     assert main(["data", "fetch", "digits", "--data-dir", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == "digits is here already\n"
+    assert capsys.readouterr().out == "digits: here already\n"
     assert tables(capsys, "fetch", "digits", "--data-dir", str(tmp_path)) == {"name": "digits", "written": []}
 
 
