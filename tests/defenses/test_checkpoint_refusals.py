@@ -176,6 +176,7 @@ FORGED = {
     "state of a class": b"ccollections\nOrderedDict\n" + plain((None, {"x": 1})) + b"b",
     "items of a tensor": tensor() + plain("a") + plain(1) + b"s",
     "items of a string": plain("x") + plain("a") + plain(1) + b"s",
+    "items of a list": b"]" + plain(1) + b"a" + plain(0) + plain(2) + b"s",
     "append to a tuple": b")" + plain(1) + b"a",
     "odd items": b"}(" + plain("a") + b"u",
     "new object": b"ccollections\nOrderedDict\n)\x81",
