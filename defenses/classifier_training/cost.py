@@ -37,7 +37,7 @@ def cost(network: Network, recipe: Recipe, dataset: Dataset, seed: int) -> Cost:
     """Compile the step of this training, run it for a moment, and multiply; raises as `training_images` does."""
     train = training_images(recipe, dataset)
     dtype, images = precision(), len(train.labels)
-    built = training_steps(network, recipe, images, jax.random.key(seed), dtype)
+    built = training_steps(network.computing_in(dtype), recipe, images, jax.random.key(seed))
     state = built.start(initial(network.architecture, network.image_shape, network.num_classes, seed))
     arguments = (state, Sums(jnp.float32(0), jnp.int32(0)), built.order(0), on_device(train))
     step = jax.jit(built.train).lower(*arguments).compile()

@@ -1,6 +1,7 @@
 """Epochs driven from the host: progress on stderr, a checkpoint after each, and the way back to it."""
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,9 +43,10 @@ def train(
     perhaps perturbed images while it ran, test_accuracy after it, seconds, device, precision.
     Raises ValueError when the loss is no longer finite, or `folder` can't be read.
     """
-    key, dtype, images = jax.random.key(seed), precision(), len(train.labels)
-    steps = training_steps(network, recipe, images, key, dtype)
-    measure = measuring_step(network, recipe.batch_size, dtype)
+    dtype, images = precision(), len(train.labels)
+    computing = network.computing_in(dtype)
+    steps = training_steps(computing, recipe, images, jax.random.key(seed))
+    measure = measuring_step(computing, recipe.batch_size)
     rows, held_out = on_device(train), on_device(test)
     shape = (network.architecture, network.image_shape, network.num_classes)
     per_epoch = steps_per_epoch(recipe, images)
@@ -135,4 +137,4 @@ def _progress() -> Progress:
         TextColumn("images, {task.fields[figures]}"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

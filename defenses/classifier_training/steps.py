@@ -36,6 +36,16 @@ class Network(NamedTuple):
             self.name, self.architecture, params, self.image_shape, self.num_classes, self.normalization
         )
 
+    def computing_in(self, dtype: str) -> "Network":
+        """The same network with its layers' arithmetic in `dtype`; params and batch statistics stay float32."""
+
+        def build(*arguments):
+            module = self.architecture.build(*arguments)
+            module.set_attributes(dtype=jnp.dtype(dtype), raise_if_not_found=False)
+            return module
+
+        return self._replace(architecture=self.architecture._replace(build=build))
+
 
 class Rows(NamedTuple):
     """A split on the device: pixels (n, h, w, c) uint8 in 0..255 or float32 in [0, 1]; labels (n,) int32."""
@@ -88,25 +98,25 @@ def steps_per_epoch(recipe: Recipe, images: int) -> int:
     return images // recipe.batch_size
 
 
-def training_steps(network: Network, recipe: Recipe, images: int, key: Key[Array, ""], dtype: str) -> Steps:
+def training_steps(network: Network, recipe: Recipe, images: int, key: Key[Array, ""]) -> Steps:
     """The steps of training on that many images; every draw comes from `key`, the epoch's and the step's number.
 
-    Weights and images are rounded to `dtype` where they enter the network; params, momenta, batch statistics,
-    scores and the loss are float32.
+    Params, momenta, batch statistics and the loss are float32 whatever the network computes in.
     """
     order_key, step_key = jax.random.split(key)
     per_epoch = steps_per_epoch(recipe, images)
     schedule = SCHEDULES[recipe.schedule](recipe.learning_rate, recipe.epochs * per_epoch, per_epoch)
-    mask, lowered = _learns(network), _lowering(network, dtype)
+    shape = (network.architecture, network.image_shape, network.num_classes)
+    mask = trainable(*shape)
     optimiser = optax.chain(
         optax.add_decayed_weights(recipe.weight_decay, mask), optax.sgd(schedule, MOMENTUM, nesterov=True)
     )
-    scores_of = training_logits(network.architecture, network.image_shape, network.num_classes, network.normalization)
+    scores_of = training_logits(*shape, network.normalization)
     evaluate = network.classifier({}).logits
     augment = AUGMENTATIONS[recipe.augmentation]
 
     def loss(params, images, labels):
-        scores, updated = scores_of(lowered(params), images.astype(dtype))
+        scores, updated = scores_of(params, images)
         scores = scores.astype(jnp.float32)
         entropy = optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
         return entropy, (updated, (scores.argmax(-1) == labels).sum())
@@ -114,8 +124,7 @@ def training_steps(network: Network, recipe: Recipe, images: int, key: Key[Array
     def attacked(params, key, images, labels):
         if recipe.adversary is None:
             return images
-        low = lowered(params)
-        return perturbed(lambda moved: evaluate(low, moved.astype(dtype)), recipe.adversary, key, images, labels)
+        return perturbed(lambda moved: evaluate(params, moved), recipe.adversary, key, images, labels)
 
     @jax.jit
     def start(params):
@@ -142,32 +151,22 @@ def training_steps(network: Network, recipe: Recipe, images: int, key: Key[Array
     return Steps(start, order, train)
 
 
-def measuring_step(network: Network, batch_size: int, dtype: str) -> Callable[[PyTree, Rows], float]:
-    """The function (params, rows) -> share of rows classified correctly in that precision, in one compilation."""
-    lowered, logits = _lowering(network, dtype), network.classifier({}).logits
+def measuring_step(network: Network, batch_size: int) -> Callable[[PyTree, Rows], float]:
+    """The function (params, rows) -> share of rows classified correctly, in one compilation."""
+    logits = network.classifier({}).logits
 
     @jax.jit
     def correct(params, rows, start):
         numbers = start + jnp.arange(batch_size)
         inside = numbers < len(rows.labels)
         batch = jnp.minimum(numbers, len(rows.labels) - 1)
-        scores = logits(lowered(params), _unit(rows.pixels[batch]).astype(dtype))
+        scores = logits(params, _unit(rows.pixels[batch]))
         return (inside & (scores.argmax(-1) == rows.labels[batch])).sum()
 
     def share(params, rows):
         return sum(int(correct(params, rows, s)) for s in range(0, len(rows.labels), batch_size)) / len(rows.labels)
 
     return share
-
-
-def _learns(network):
-    return trainable(network.architecture, network.image_shape, network.num_classes)
-
-
-def _lowering(network, dtype):
-    """The function that rounds params to `dtype`, all but the batch statistics."""
-    mask = _learns(network)
-    return lambda params: jax.tree.map(lambda learns, leaf: leaf.astype(dtype) if learns else leaf, mask, params)
 
 
 def _unit(pixels):
