@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow lint types clean
+.PHONY: run test test-slow test-torch lint types clean
 
 run: .venv/installed
 	$(PY) -m theory check
@@ -22,6 +22,10 @@ test: .venv/installed-dev
 
 test-slow: .venv/installed-dev
 	$(PY) -m pytest -m slow
+
+test-torch: .venv/installed-dev # parity with PyTorch; its CPU build is enough
+	$(PIP) -e '.[torch]'
+	$(PY) -m pytest tests/defenses/test_torch_parity.py tests/defenses/test_torch_pickle.py tests/defenses/test_imagenet_data.py
 
 lint: .venv/installed-dev
 	$(PY) -m ruff check .
