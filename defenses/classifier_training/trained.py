@@ -47,8 +47,8 @@ def trained(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache
     images, a folder that can't be written, a damaged file or state, or a loss that is not finite.
     """
     images = training_images(recipe, dataset)
-    identity_ = Identity(network.name, dataset.name, seed, asdict(recipe))
-    kept = location(identity_, cache).with_suffix(".training")
+    wanted = Identity(network.name, dataset.name, seed, asdict(recipe))
+    kept = location(wanted, cache).with_suffix(".training")
     history = []
 
     def fit() -> PyTree:
@@ -65,7 +65,7 @@ def trained(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache
             }
 
     expected = template(network.architecture, network.image_shape, network.num_classes)
-    weights = obtain(identity_, cache, expected, fit, measure)
+    weights = obtain(wanted, cache, expected, fit, measure)
     shutil.rmtree(kept, ignore_errors=True)
     return weights
 

@@ -24,6 +24,7 @@ from tests.defenses import tiny_network
 SHAPE = (8, 8, 1)
 IMAGES = 1198  # of the digits' training split
 RECIPE = Recipe(3, 64, 0.1, 1e-4, "cosine", "none")
+ROBUST = replace(RECIPE, epochs=6, adversary=adversary(24))
 
 
 TINY = steps.Network("tiny", tiny_network.TINY, SHAPE, 10, NORMALIZATIONS["digits"])
@@ -278,14 +279,13 @@ def test_the_adversary_leaves_the_batch_statistics_alone(data):
 
 @pytest.fixture(scope="module")
 def robust(data, tmp_path_factory):
-    """Weights of an adversarial training at 32/255."""
-    folder = tmp_path_factory.mktemp("models")
-    return trained.trained(TINY, replace(RECIPE, adversary=adversary(32)), data, 5, folder)
+    """Weights of an adversarial training at 24/255."""
+    return trained.trained(TINY, ROBUST, data, 5, tmp_path_factory.mktemp("models"))
 
 
 def test_adversarial_training_makes_robust(whole, robust, data):
     measured = robust.card["measured"]
-    plain = trained.robust_accuracy(TINY.classifier(whole[0]), adversary(32, 20), data.test, 0)
+    plain = trained.robust_accuracy(TINY.classifier(whole[0]), adversary(24, 20), data.test, 0)
     assert (plain["images"], measured["robust"]["images"]) == (599, 599)
     assert measured["robust"]["accuracy"] > plain["accuracy"] + 0.1
     assert measured["accuracy"] > measured["robust"]["accuracy"]
@@ -295,17 +295,17 @@ def test_the_result_has_a_card_and_is_not_trained_again(robust, data, monkeypatc
     folder = robust.path.parent
     card = json.loads(robust.path.with_suffix(".json").read_text())
     measured = card["measured"]
-    assert card["recipe"]["adversary"] == {"epsilon": 32, "step_size": 8, "steps": 10}
+    assert card["recipe"]["adversary"] == {"epsilon": 24, "step_size": 6, "steps": 10}
     assert card["recipe"]["learning_rate"] == 0.1
     assert measured["images"] == 599
     assert 0 < measured["standard_error"] < 0.03
     assert measured["robust"]["steps"] == 20
     assert measured["normalization"] == {"mean": [0.0], "std": [1.0]}
-    assert [(e["precision"], e["device"]) for e in measured["history"]] == [("float32", "cpu")] * 3
+    assert [(e["precision"], e["device"]) for e in measured["history"]] == [("float32", "cpu")] * 6
     assert measured["accuracy"] == pytest.approx(measured["history"][-1]["test_accuracy"])
     assert sorted(p.suffix for p in folder.iterdir()) == [".json", ".safetensors"]
     monkeypatch.setattr(trained, "train", None)
-    again = trained.trained(TINY, replace(RECIPE, adversary=adversary(32)), data, 5, folder)
+    again = trained.trained(TINY, ROBUST, data, 5, folder)
     assert again.cached
     assert leaves_equal(again.params, robust.params)
 
