@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from defenses.checkpoints import pickle_machine
+from defenses import pickle_machine
 from defenses.checkpoints.torch_tensors import ALLOWED, Storage, Tensor, storage, view
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

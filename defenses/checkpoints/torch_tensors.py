@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeGuard
 import numpy as np
 from ml_dtypes import bfloat16
 
-from defenses.checkpoints.pickle_machine import Allowed, checked_key
+from defenses.pickle_machine import Allowed, checked_key
 
 MAX_DIMENSIONS = 32
 

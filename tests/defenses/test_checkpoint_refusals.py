@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from defenses.checkpoints import pickle_machine, torch_tensors
+from defenses import pickle_machine
+from defenses.checkpoints import torch_tensors
 from defenses.checkpoints.reading import read_arrays
 from tests.defenses.torch_files import (
     MAGIC,
