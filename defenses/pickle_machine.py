@@ -2,8 +2,8 @@
 
 A pickle is a program. Python's own machine, however few globals it is given, can be made to fill the memory, to
 overflow its stack or to run for ever by a few hundred bytes (far memo slots, nested tuples as keys), so this one has
-the opcodes that checkpoints are written with and no other; its work and memory grow in proportion to the pickle.
-The opcodes are documented in Python's `pickletools`.
+the opcodes that checkpoints and data sets are written with and no other; its work and memory grow in proportion to the
+pickle. The opcodes are documented in Python's `pickletools`.
 """
 
 import pickletools
@@ -12,9 +12,16 @@ from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
 Allowed = Mapping[tuple[str, str], Callable[..., object] | str]
+States = Mapping[type, Callable[[Any, object], None]]
+MAX_KEY_LENGTH = 1000
 
 
-def load(stream: IO[bytes], allowed: Allowed, persistent: Callable[[object], object] | None = None) -> object:
+def load(
+    stream: IO[bytes],
+    allowed: Allowed,
+    persistent: Callable[[object], object] | None = None,
+    states: States | None = None,
+) -> object:
     """The object of one pickle, with the globals of `allowed` replaced and every other one refused.
 
     stream: binary and seekable; it is read up to the end of the pickle.
@@ -22,11 +29,14 @@ def load(stream: IO[bytes], allowed: Allowed, persistent: Callable[[object], obj
         global. A function must be harmless for any arguments, raise nothing but ValueError and TypeError, and
         neither copy nor keep what it is given in a quantity that repeated calls could multiply.
     persistent: resolves persistent ids, under the same conditions; without it they are refused.
-    Dictionary keys are strings or 64-bit integers, and strings of Python 2 come back as Latin-1. State of a
-    dictionary (what an OrderedDict carries beside its items) is dropped.
+    states: for the exact type of what an allowed function made, a function (object, state) that gives it the state
+        of the pickle, under the same conditions; nothing else has a state, but for dictionaries, whose state (what
+        an OrderedDict carries beside its items) is dropped.
+    Dictionary keys are 64-bit integers and strings of at most `MAX_KEY_LENGTH` characters or bytes; byte strings of
+    Python 2 come back as str, by Latin-1.
     Raises ValueError for a refused global or opcode, and for bytes that are no whole pickle.
     """
-    machine = _Machine(allowed, persistent)
+    machine = _Machine(allowed, persistent, {dict: _forget, **(states or {})})
     try:
         for opcode, argument, _ in _opcodes(stream):
             if opcode.name not in _ACTIONS:
@@ -44,6 +54,10 @@ def _opcodes(stream: IO[bytes]) -> Iterator[tuple[pickletools.OpcodeInfo, Any, i
         raise ValueError(f"holds no whole pickle ({error})") from error
 
 
+def _forget(_: dict, state: object) -> None:
+    pass
+
+
 class _Global(NamedTuple):
     """What an allowed function looks like inside the pickle: a name, on which nothing can be looked up or set."""
 
@@ -57,6 +71,7 @@ class _Machine:
 
     allowed: Allowed
     persistent: Callable[[object], object] | None
+    states: States
     stack: list[object] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, object] = field(default_factory=dict)
@@ -85,9 +100,10 @@ class _Machine:
         self.stack.append(function(*arguments))
 
     def build(self, _: object) -> None:
-        self.stack.pop()
-        if type(self.stack[-1]) is not dict:
+        state, target = self.stack.pop(), self.stack[-1]
+        if type(target) not in self.states:
             raise ValueError("holds a pickle that gives a state to what has none")
+        self.states[type(target)](target, state)
 
     def resolve(self, _: object) -> None:
         if self.persistent is None:
@@ -125,11 +141,16 @@ class _Machine:
             target[checked_key(key)] = value
 
 
-def checked_key(key: object) -> str | int:
-    """The key of a dictionary, whose hash is cheap; raises ValueError unless it is a str or a 64-bit integer."""
-    if type(key) is str or (type(key) is int and -(2**63) <= key < 2**63):
+def checked_key(key: object) -> str | bytes | int:
+    """The key of a dictionary, cheap to hash and to compare; raises ValueError for one that `load` does not read."""
+    if isinstance(key, str | bytes) and len(key) <= MAX_KEY_LENGTH:
         return key
-    raise ValueError(f"holds a dictionary with a key of type {type(key).__name__}: only str and 64-bit int are read")
+    if type(key) is int and -(2**63) <= key < 2**63:
+        return key
+    raise ValueError(
+        f"holds a dictionary with a key of type {type(key).__name__}: "
+        f"only str, bytes (up to {MAX_KEY_LENGTH}) and 64-bit int are read"
+    )
 
 
 _LITERALS = (

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeGuard
 import numpy as np
 from ml_dtypes import bfloat16
 
-from defenses.pickle_machine import Allowed, checked_key
+from defenses.pickle_machine import MAX_KEY_LENGTH, Allowed, checked_key
 
 MAX_DIMENSIONS = 32
 
@@ -62,7 +62,7 @@ def storage(identity: object) -> Storage:
     """The storage of a persistent id ("storage", type, key, device, number of elements[, None]), or ValueError."""
     match identity:
         case ("storage", str(kind), str(key), str(), int(numel), *view) if kind in _STORAGES and numel >= 0:
-            if view in ([], [None]):
+            if view in ([], [None]) and len(key) <= MAX_KEY_LENGTH:
                 return Storage(key, _DTYPES[_STORAGES[kind]], numel)
     raise ValueError("refuses a persistent id that is no storage of a known type")
 

@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from defenses.checkpoints import torch_tensors
 from defenses.checkpoints.reading import read_arrays
 from tests.defenses.torch_files import (
     MAGIC,
@@ -210,6 +211,13 @@ def test_storages_of_another_length_than_claimed(claimed, tmp_path):
 def test_storages_that_are_none(write, of, tmp_path):
     with pytest.raises(ValueError, match=r"a\.pth: (holds tensor a, which has no entry|refuses|lists|holds)"):
         read_arrays(write(tmp_path / "a.pth", dictionary(a=tensor(of=of))))
+
+
+def test_storages_with_long_keys_are_refused():
+    identity = ("storage", "FloatStorage", "0" * 1000, "cpu", 6)
+    assert torch_tensors.storage(identity).key == "0" * 1000
+    with pytest.raises(ValueError, match="no storage of a known type"):
+        torch_tensors.storage((*identity[:2], "0" * 1001, *identity[3:]))
 
 
 def test_a_legacy_storage_that_is_not_in_the_file(tmp_path):
