@@ -1,13 +1,12 @@
 """CIFAR-10: 60,000 colour images of 32 × 32 pixels in six batches, published as records and as Python pickles."""
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from defenses.data import safe_pickle
+from defenses.data import numpy_pickle
 from defenses.data.dataset import Bytes, Dataset, Split
 from defenses.data.layout import Layout, contents, find, members, plain
 
@@ -89,61 +88,20 @@ def records(content: bytes, name: str) -> Batch:
 def pickled(content: bytes, name: str) -> Batch:
     """Like `records`, of a Python pickle with `data` (10000, 3072) uint8 and `labels`, read without running anything.
 
+    content: of protocol 2 to 4, by Python 2 or 3.
     name: what a ValueError calls the file when it holds anything else or asks for any other global.
     """
     try:
-        batch = safe_pickle.load(io.BytesIO(content), ALLOWED)
+        batch = numpy_pickle.load(content)
+        data, labels = (_item(batch, key) for key in ("data", "labels"))
+        if not isinstance(data, numpy_pickle.Array) or data.shape != (PER_BATCH, PIXELS):
+            raise ValueError(f"must hold `data` of shape {(PER_BATCH, PIXELS)}")
+        if not isinstance(labels, list) or len(labels) != PER_BATCH or not all(map(_is_number, labels)):
+            raise ValueError(f"must hold `labels`, a list of {PER_BATCH} integers")
+        pixels = data.values()
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    data, labels = (_item(batch, key) for key in ("data", "labels"))
-    if not isinstance(data, _Array) or data.shape != (PER_BATCH, PIXELS):
-        raise ValueError(f"{name} must hold `data` of shape {(PER_BATCH, PIXELS)}")
-    if not isinstance(labels, list) or len(labels) != PER_BATCH or any(type(label) is not int for label in labels):
-        raise ValueError(f"{name} must hold `labels`, a list of {PER_BATCH} integers")
-    pixels = np.frombuffer(data.content, np.uint8).reshape(data.shape)
-    return _images(pixels), _checked(np.asarray(labels, object), name)
-
-
-class _Dtype:
-    """Stands for numpy.dtype: unsigned bytes, or ValueError."""
-
-    def __init__(self, code: object, *_: object):
-        if code != "u1":
-            raise ValueError(f"arrays must be of unsigned bytes (u1), got {code!r}")
-
-    def __setstate__(self, state: object) -> None:
-        if not isinstance(state, tuple) or any(part is not None for part in state[2:5]):
-            raise ValueError(f"arrays must be of plain unsigned bytes, got {state!r}")
-
-
-class _Array:
-    """Stands for numpy.ndarray: `shape` and `content` (bytes in C order), checked against each other."""
-
-    def __init__(self, *_: object):
-        self.shape, self.content = (0,), b""
-
-    def __setstate__(self, state: object) -> None:
-        match state:
-            case (_, (int(rows), int(columns)), _Dtype(), False, packed) if rows * columns == len(_encode(packed)):
-                self.shape, self.content = (rows, columns), _encode(packed)
-            case _:
-                raise ValueError("arrays must have two dimensions and as many bytes as they say")
-
-
-def _encode(content: object, *_: object) -> bytes:
-    """Stands for codecs.encode, by which Python 3 writes bytes for Python 2, and gives bytes of either."""
-    if not isinstance(content, str | bytes):
-        raise ValueError(f"bytes must be encoded from a string, got {type(content).__name__}")
-    return content.encode("latin1") if isinstance(content, str) else content
-
-
-ALLOWED: dict[tuple[str, str], Callable[..., object] | str] = {
-    ("_codecs", "encode"): _encode,
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "_reconstruct"): _Array,  # as numpy 2 writes it
-    ("numpy", "ndarray"): "ndarray",
-    ("numpy", "dtype"): _Dtype,
-}
+    return _images(pixels), _checked(np.asarray(labels), name)
 
 
 def _batches(files: Iterator[tuple[str, bytes]], folder: Path) -> Iterator[tuple[str, Batch]]:
@@ -155,6 +113,10 @@ def _batches(files: Iterator[tuple[str, bytes]], folder: Path) -> Iterator[tuple
 def _item(batch: object, key: str) -> object:
     """An item of a dictionary, None without; Python 3 may have written the key as bytes."""
     return batch.get(key, batch.get(key.encode())) if isinstance(batch, dict) else None
+
+
+def _is_number(label: object) -> bool:
+    return type(label) is int and label.bit_length() < 64
 
 
 def _images(planes: UInt8[np.ndarray, "n planes"]) -> UInt8[np.ndarray, "n h w c"]:
