@@ -18,7 +18,7 @@ from jaxtyping import PyTree
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-CARD_VERSIONS = ("jax", "flax", "optax", "numpy", "scikit-learn")
+CARD_VERSIONS = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
 
 
 class Identity(NamedTuple):

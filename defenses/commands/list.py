@@ -17,7 +17,7 @@ class List:
         """Print the names in the zoo's tables."""
         from defenses import zoo
 
-        tables = {"classifiers": zoo.CLASSIFIERS, "defenses": zoo.DEFENSES, "datasets": zoo.DATASETS}
+        tables = {"classifiers": zoo.CLASSIFIERS, "defenses": zoo.DEFENSES, "datasets": zoo.SOURCES}
         names = {title: list(table) for title, table in tables.items()}
         if self.json:
             print(json.dumps(names))

@@ -35,7 +35,9 @@ def test_evaluate_prints_one_json_document(cnn, purifiers, cache):
     done = typed("evaluate", "cnn", "--dataset", "digits", "--defense", "random-purifier", "--out", out, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     row = json.loads(done.stdout)
-    assert list(row) == ["model", "dataset", "defense", "images", "accuracy", "standard_error"]
+    figures = ["images", "accuracy", "standard_error", "images_per_second"]
+    assert list(row) == ["model", "dataset", "defense", *figures, "weights"]
+    assert row["images_per_second"] > 0
     assert (row["model"], row["dataset"], row["defense"]) == ("cnn", "digits", "random-purifier")
     assert row["images"] == 599
     assert row["accuracy"] > 0.96
@@ -56,7 +58,7 @@ def test_bad_input_as_typed(arguments):
         (["evaluate"], "MODEL"),
         (["evaluate", "cnn", "--seed", "-1"], "seed must lie in 0..4294967295, got -1"),
         (["evaluate", "cnn", "--seed", "many"], "--seed"),
-        (["evaluate", "cnn", "--dataset", "mnist"], "dataset must be one of digits, got 'mnist'"),
+        (["evaluate", "cnn", "--dataset", "svhn"], "dataset must be one of digits, mnist, "),
         (["evaluate", "cnn", "--defense", "prayer"], "defense must be one of none,"),
         (["train", "--out", "/dev/null"], "cache must be a folder that can be written, got /dev/null/models"),
         (["--wrong"], "--wrong"),
@@ -94,7 +96,7 @@ def test_train_says_what_is_cached(cnn, purifiers, cache, capsys):
 def test_list_as_json(capsys):
     assert main(["list", "--json"]) == 0
     tables = json.loads(capsys.readouterr().out)
-    assert tables["datasets"] == ["digits"]
+    assert tables["datasets"] == ["digits", "mnist", "fashion-mnist", "cifar10", "imagenet"]
     assert {"cnn", "orthogonal", "resnet20"} <= set(tables["classifiers"])
 
 
