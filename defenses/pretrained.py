@@ -51,6 +51,8 @@ def _found(name: str, dataset: str, seed: int, folders: Folders) -> Path:
 
 def _digest(path: Path) -> str:
     try:
+        if not path.is_file():
+            raise ValueError(f"weights must be a file that can be read, got {path} (no regular file)")
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ValueError(f"weights must be a file that can be read, got {path} ({error.strerror})") from error

@@ -1,5 +1,6 @@
 """Which weights a network gets: given, published, or trained here; and what is said when there are none."""
 
+import os
 from pathlib import Path
 
 import jax
@@ -92,12 +93,24 @@ def test_two_candidates_ask_for_a_choice(place, params):
 
 
 def test_no_weights_name_the_commands(place):
-    words = (
-        r"no weights of resnet20 .*data fetch resnet20-12fca82f\.th or .*train classifier resnet20 --dataset"
-    )
+    words = r"no weights of resnet20 .*data fetch resnet20-12fca82f\.th or .*train classifier resnet20 --dataset"
     with pytest.raises(ValueError, match=words):
         zoo.classifier("resnet20", "cifar10", 0, place)
     with pytest.raises(ValueError, match=r"weights must be a file that can be read, got .*none\.th"):
         zoo.classifier("resnet20", "cifar10", 0, place, place.data / "none.th")
     with pytest.raises(ValueError, match=r"weights can be given for resnet20, .* not for cnn, which trains itself"):
         zoo.classifier("cnn", "digits", 0, place, place.data / "none.th")
+
+
+def test_only_regular_files_are_read(place, tmp_path):
+    """A FIFO without a writer would block the reader, and /dev/zero never ends."""
+    os.mkfifo(tmp_path / "fifo")
+    for path in (Path("/dev/zero"), tmp_path / "fifo", tmp_path, tmp_path / "none.th"):
+        with pytest.raises(ValueError, match=f"^weights must be a file that can be read, got {path} .no regular file"):
+            zoo.classifier("resnet20", "cifar10", 0, place, path)
+
+
+def test_a_link_to_a_file_is_read(place, params, tmp_path):
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(write(tmp_path / "mine.safetensors", params))
+    assert zoo.classifier("resnet20", "cifar10", 0, place, link).origin["file"] == "link.safetensors"
