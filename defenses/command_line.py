@@ -31,9 +31,14 @@ def main(arguments: Sequence[str]) -> int:
     try:
         parsed(arguments).run()
     except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return BAD_INPUT
     return 0
+
+
+def printable(message: str) -> str:
+    """The message on one line; what is not printable, such as a file name's escape sequences, becomes U+FFFD."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in " ".join(message.split()))
 
 
 def parsed(arguments: Sequence[str]) -> List | Data | Train | Evaluate:

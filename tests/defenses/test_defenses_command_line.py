@@ -116,3 +116,12 @@ def test_help_leaves_with_status_zero(capsys):
 )
 def test_first_message_of_a_box(box):
     assert first_message(box) == "too many --cooks"
+
+
+def test_escape_sequences_in_a_name_are_not_printed(capsys, tmp_path):
+    """Of a terminal's title, of colours, in eight bits, of the writing direction, and half a surrogate pair."""
+    name = "\x1b]0;owned\x07\x1b[31m\x9b2J\u202ehtp.\udc80.th"
+    assert main(["evaluate", "resnet20", "--weights", f"{tmp_path}/é{name}"]) == 2
+    line = one_line(capsys.readouterr().err)
+    assert line.removesuffix("\n").isprintable()
+    assert "/é�]0;owned��[31m�2J�htp.�.th (no regular file)" in line
