@@ -46,5 +46,5 @@ def key_point(label: str, marker: str = "o", paint: str = "black", hollow: bool 
 
 
 def spoken(name: str) -> str:
-    """A kebab-case name as words."""
-    return str(name).replace("-", " ")
+    """A kebab-case name as words; a strength after its colon stays."""
+    return str(name).replace("-", " ").replace(":", " ")

@@ -12,6 +12,8 @@ from sims.records import Record
 from theory.catalogue import find
 
 FINE = 200
+HEADROOM = 0.35
+"""Share of the logarithmic axis that is added above the data for the legend."""
 PANELS = {
     "quadratic": ("μ (units of x)", "E3, exact"),
     "network": ("μ (pixel units)", "E3 of the linearised loss"),
@@ -57,8 +59,10 @@ def _panel(axes: Axes, record: Record, instance: str) -> None:
     axes.set_ylabel(r"$\mathrm{E}\,\|\hat g\|^2$  (loss² per " + ("x²)" if instance == "quadratic" else "pixel unit²)"))
     name = victim(record) if instance == "network" else instance
     axes.set_title(f"{name}, d = {record.data['dimension'].values[curves[0]]}")
+    low, high = axes.get_ylim()
+    axes.set_ylim(top=high * (high / low) ** HEADROOM)
     handles = axes.get_legend_handles_labels()[0]
-    axes.legend(handles=[*handles, key_line(law), key_point("measured, 95 % interval")])
+    axes.legend(loc="upper right", handles=[*handles, key_line(law), key_point("measured, 95 % interval")])
 
 
 PLOT = Plot(
