@@ -81,6 +81,12 @@ def obtain(
     return Weights(params, _write(path, params, card), path, cached=False)
 
 
+def named(tree: PyTree) -> dict[str, Any]:
+    """The leaves of params by the name under which they are stored: the keys that lead to them, joined by "/"."""
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
 def card_path(path: Path) -> Path:
     """The card of a weights file."""
     return path.with_suffix(".json")
@@ -119,12 +125,12 @@ def _read(path: Path, template: PyTree) -> tuple[PyTree, Mapping[str, Any]]:
         whole = card["sha256"] == hashlib.sha256(content).hexdigest()
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise _damaged(path, str(error)) from error
-    expected = {name: (leaf.shape, leaf.dtype) for name, leaf in _named(template).items()}
+    expected = {name: (leaf.shape, leaf.dtype) for name, leaf in named(template).items()}
     if not whole:
         raise _damaged(path, "its sha256 is not the one on its card")
     if {name: (array.shape, array.dtype) for name, array in arrays.items()} != expected:
         raise _damaged(path, "its arrays are not those of the model")
-    names = list(_named(template))
+    names = list(named(template))
     leaves = [jnp.asarray(arrays[name]) for name in names]
     return jax.tree.unflatten(jax.tree.structure(template), leaves), card
 
@@ -133,10 +139,5 @@ def _damaged(path: Path, reason: str) -> ValueError:
     return ValueError(f"{path} is damaged or foreign ({reason}); delete it to train it again")
 
 
-def _named(tree: PyTree) -> dict[str, Any]:
-    leaves = jax.tree.leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
 def _flat(params: PyTree) -> dict[str, np.ndarray]:
-    return {name: np.asarray(leaf, order="C") for name, leaf in _named(params).items()}
+    return {name: np.asarray(leaf, order="C") for name, leaf in named(params).items()}

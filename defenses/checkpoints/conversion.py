@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from defenses.classifiers.architecture import Architecture
+from defenses.weights import named
 
 OWN_NAMES = "own names"
 COUNTER = "num_batches_tracked"  # of PyTorch's batch norms; inference has no use for it
@@ -21,13 +22,13 @@ Shapes = Mapping[str, tuple[int, ...]]
 def convert(arrays: Arrays, architecture: Architecture, template: PyTree, path: Path) -> PyTree:
     """Params of float32 with the template's structure, from a checkpoint's arrays by name.
 
-    template: nested dictionary of `jax.ShapeDtypeStruct`; an array's own name is the keys that lead to it, joined
-        by "/". The own names are tried first, then the architecture's schemes in their order.
+    template: nested dictionary of `jax.ShapeDtypeStruct`; the arrays' own names are those of `weights.named`, by
+        which trained weights are stored. The own names are tried first, then the architecture's schemes in their order.
     path: the file, for messages.
     Raises ValueError when no scheme gives exactly the template's names and shapes, with the first array that is
     missing, unexpected or misshapen, and when a value is not finite in float32.
     """
-    expected = {_name(keys): leaf.shape for keys, leaf in jax.tree.leaves_with_path(template)}
+    expected = {name: leaf.shape for name, leaf in named(template).items()}
     arrays = {name: array for name, array in arrays.items() if not _is_counter(name, array)}
     schemes = {OWN_NAMES: _own_names(expected), **architecture.schemes}
     unknown, misfits = {}, {}
@@ -47,10 +48,6 @@ def convert(arrays: Arrays, architecture: Architecture, template: PyTree, path: 
         return jax.tree.unflatten(jax.tree.structure(template), leaves)
     faults = "; ".join(f"by {scheme}: {fault}" for scheme, fault in (misfits or unknown).items())
     raise ValueError(f"{path}: its arrays are not those of the network; {faults} (tried {', '.join(schemes)})")
-
-
-def _name(keys: tuple) -> str:
-    return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
 def _is_counter(name: str, array: np.ndarray) -> bool:
