@@ -5,6 +5,7 @@ are written as matrix products over shifted images: under `vmap` over members on
 less than three.
 """
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -22,7 +23,10 @@ NAME = "purifier"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the family is trained: member k undoes perturbations of kind and largest amplitude `members[k]`."""
+    """How the family is trained: member k undoes perturbations of kind and largest amplitude `members[k]`.
+
+    windows: 3×3 windows in one step, 64 images of 8×8 pixels; a step never has fewer than `images` images.
+    """
 
     members: tuple[tuple[str, float], ...] = (
         ("gaussian", 0.15),
@@ -36,7 +40,8 @@ class Recipe:
     )
     hidden: int = 8
     steps: int = 600
-    batch_size: int = 64
+    windows: int = 4096
+    images: int = 8
     learning_rate: float = 1e-2
 
 
@@ -93,7 +98,7 @@ def train(recipe: Recipe, dataset: Dataset, victim: Classifier, seed: int) -> Py
         training_split(dataset),
         jax.random.key(seed),
         steps=recipe.steps,
-        batch_size=recipe.batch_size,
+        batch_size=max(recipe.images, recipe.windows // math.prod(dataset.image_shape[:2])),
         learning_rate=recipe.learning_rate,
         title="purifiers",
     )
