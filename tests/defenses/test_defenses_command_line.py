@@ -119,7 +119,7 @@ def test_first_message_of_a_box(box):
 
 
 def test_escape_sequences_in_a_name_are_not_printed(capsys, tmp_path):
-    """Of a terminal's title, of colours, in eight bits, of the writing direction, half a surrogate pair, a line's end."""
+    """Of a title, of colours, in eight bits, of the writing direction; half a surrogate pair, and a line's end."""
     name = "\x1b]0;owned\x07\x1b[31m\x9b2J\u202ehtp.\udc80\n.th"
     assert main(["evaluate", "resnet20", "--weights", f"{tmp_path}/é{name}"]) == 2
     line = one_line(capsys.readouterr().err)
