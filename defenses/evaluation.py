@@ -32,7 +32,7 @@ def accuracy(classifier: Classifier, defense: Defense, split: Split, seed: int) 
     """Measure the classifier behind the defence; each image is queried once.
 
     Image i has the key `fold_in(key(seed), i)`. Raises ValueError when the images do not
-    have the shape that the classifier takes.
+    have the shape that the classifier takes, and when a score is not finite.
     """
     predicted, seconds = predictions(classifier, defense, split.images, seed)
     share, images = float(np.mean(predicted == split.labels)), len(split.images)
@@ -51,7 +51,8 @@ def predictions(classifier: Classifier, defense: Defense, images: Images, seed: 
     @jax.jit
     def predict(params, numbers, rows):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
-        return logits(params[1], apply(params[0], keys, rows)).argmax(-1)
+        scores = logits(params[1], apply(params[0], keys, rows))
+        return scores.argmax(-1), jnp.isfinite(scores).all()
 
     params = (defense.params, classifier.params)
     shapes = jax.ShapeDtypeStruct((size,), np.int32), jax.ShapeDtypeStruct((size, *images.shape[1:]), np.float32)
@@ -61,6 +62,9 @@ def predictions(classifier: Classifier, defense: Defense, images: Images, seed: 
         numbers = np.minimum(np.arange(start, start + size), len(images) - 1)  # the last batch repeats its last image
         rows = jnp.asarray(images[numbers])
         started = time.perf_counter()
-        predicted.append(np.asarray(compiled(params, jnp.asarray(numbers, jnp.int32), rows)))
+        classes, finite = compiled(params, jnp.asarray(numbers, jnp.int32), rows)
+        predicted.append(np.asarray(classes))
         seconds += time.perf_counter() - started
+        if not finite:
+            raise ValueError(f"{classifier.name} must give finite scores, not so for images {start}..{numbers[-1]}")
     return np.concatenate(predicted)[: len(images)], seconds

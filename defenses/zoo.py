@@ -159,8 +159,11 @@ def check_defense(name: str) -> None:
     checked("defense", DEFENSES, kind)
     if colon and kind not in STRENGTHS:
         raise ValueError(f"defense {kind!r} takes no strength, got {name!r}; {', '.join(STRENGTHS)} does")
-    if colon and not _is_number(strength):
-        raise ValueError(f"defense strength must be a number, got {name!r}")
+    if colon:
+        try:
+            STRENGTHS[kind](float(strength))
+        except ValueError as error:
+            raise ValueError(f"defense {name!r} has no strength that {kind} can take: {error}") from error
 
 
 def checked(argument: str, table: Any, name: str) -> None:
@@ -174,11 +177,3 @@ def checked_seed(seed: int) -> int:
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must lie in 0..{2**32 - 1}, got {seed}")
     return seed
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

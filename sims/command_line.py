@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from defenses.command_line import printable
 from defenses.folders import Folders, data_folder
 from sims import records
 from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, find_experiment
@@ -43,7 +44,11 @@ class Command(Generic[Config]):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command and return its exit status."""
+    """Run the command and return its exit status.
+
+    Matrix products keep float32's precision on every device: differences of losses do not survive less.
+    """
+    jax.config.update("jax_default_matmul_precision", "highest")
     try:
         if not argv:
             return _list()
@@ -51,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
         if experiment is None:
             return _list()
         return _run(argv[0], experiment, _parse(argv[0], experiment, argv[1:]))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
 
 
@@ -88,9 +93,11 @@ def _run(name: str, experiment: Experiment, command: Command) -> int:
     if command.dry_run:
         return _show_plan(experiment.plan(command.config), command.json)
     records.prepare(command.out, name)
-    folder = records.record_folder(command.out, name, command.config)
+    folders = Folders(command.out / "models", command.data_dir)
+    inputs = experiment.inputs(command.config, folders)
+    folder = records.record_folder(command.out, name, command.config, inputs)
     known = (folder / "manifest.json").exists()
-    record = records.recall(folder) if known else _compute(name, experiment, command, folder)
+    record = records.recall(folder) if known else _compute(name, experiment, command, folders, inputs, folder)
     report = record.manifest["report"]
     if command.json:
         print(json.dumps(report, allow_nan=False))
@@ -100,15 +107,17 @@ def _run(name: str, experiment: Experiment, command: Command) -> int:
     return 0 if report.get("ok", True) else 1
 
 
-def _compute(name: str, experiment: Experiment, command: Command, folder: Path) -> records.Record:
+def _compute(
+    name: str, experiment: Experiment, command: Command, folders: Folders, inputs: dict[str, Any], folder: Path
+) -> records.Record:
     checkpoints = folder.with_name(folder.name + ".checkpoints")
-    folders = Folders(command.out / "models", command.data_dir)
     started = time.perf_counter()
     with _progress() as advance:
         data, facts = experiment.run(command.config, Context(folders, checkpoints, advance))
     manifest = {
         "experiment": name,
         "config": asdict(command.config),
+        "inputs": inputs,
         "seconds": time.perf_counter() - started,
         "device": jax.devices()[0].device_kind,
         **records.provenance(),

@@ -1,7 +1,7 @@
-"""Diversity of the Gaussian-noise defence x ↦ x + σz against σ, beside its small-noise limit.
+"""V of the Gaussian-noise defence x ↦ x + σz against σ, beside its small-noise limit.
 
-To first order f(x + σz) = f(x) + σ⟨∇f, z⟩, so V(x) → σ²‖∇f(x)‖² as σ → 0; ν₂² = 2 tr Cov = 2dσ² at every σ, and no
-worst pair exists (ν = ∞).
+To first order f(x + σz) = f(x) + σ⟨∇f, z⟩, so V(x) → σ²‖∇f(x)‖² as σ → 0. The noise has no worst pair: ν and Δ are
+infinite, and ν₂² = 2dσ² needs no measurement.
 """
 
 from collections.abc import Callable
@@ -19,34 +19,27 @@ from sims.victims import Victim
 def measure(
     victim: Victim, noise_levels: tuple[float, ...], draws: int, seed: int, advance: Callable[[int, int], None]
 ) -> xr.Dataset:
-    """V with its standard error, Δ and the limit σ²‖∇f‖², each (noise_level, image); ‖∇f‖ (image,).
+    """V with its standard error and the limit σ²‖∇f‖², each (noise_level, image); ‖∇f‖ (image,).
 
     noise_levels: σ > 0 in pixel units. draws: of the noise, per image and level, the same for every level.
     advance: (levels done, levels).
     """
-    key = jax.random.key(seed)
-
-    def geometry(defense):
-        return local_geometry.measure(key, victim.classifier, defense, victim.images, victim.labels, draws)
-
-    gradient = geometry(identity()).gradient
+    key, classifier, points = jax.random.key(seed), victim.classifier, (victim.images, victim.labels)
+    undefended = local_geometry.measure(key, classifier, identity(), *points, draws)
+    variance_of = local_geometry.loss_variance(classifier, gaussian_noise(1.0))
     levels = []
     for done, sigma in enumerate(noise_levels):
         advance(done, len(noise_levels))
-        levels.append(geometry(gaussian_noise(sigma)))
+        levels.append(variance_of(key, gaussian_noise(sigma).params, *points, draws))
     advance(len(noise_levels), len(noise_levels))
-    norms = np.sqrt((gradient.reshape(len(gradient), -1).astype(np.float64) ** 2).sum(axis=1))
+    variance, error = np.array(levels).transpose(1, 0, 2)
+    gradient = undefended.gradient.reshape(len(victim.images), -1).astype(np.float64)
+    norms = np.sqrt((gradient**2).sum(axis=1))
     dims, squared = ("noise_level", "image"), np.square(noise_levels)[:, None]
     data = {
-        "noise_variance": (dims, np.array([g.variance for g in levels]), {"long_name": "loss-level variance V"}),
-        "noise_variance_standard_error": (dims, np.array([g.variance_error for g in levels])),
+        "noise_variance": (dims, variance, {"long_name": "loss-level variance V"}),
+        "noise_variance_standard_error": (dims, error),
         "noise_limit": (dims, squared * norms**2, {"long_name": "small-noise limit σ²‖∇f‖²"}),
-        "noise_loss_spread": (
-            dims,
-            np.array([g.spread for g in levels]),
-            {"long_name": "range of the loss over draws, Δ"},
-        ),
-        "noise_nu2_squared": (dims, np.broadcast_to(2 * victim.images[0].size * squared, (len(levels), len(norms)))),
         "gradient_norm": ("image", norms, {"long_name": "‖∇f‖ of the undefended margin"}),
     }
     return xr.Dataset(data, {"noise_level": list(noise_levels), "image": victim.ids})

@@ -1,8 +1,8 @@
 """Records of a run: `<out>/<experiment>/<hash>/` with `data.nc` and `manifest.json`. Imports no jax.
 
-The hash covers the configuration and the source of the packages that computed it: the same question to the same
-code is answered from the record. A folder is written under a temporary name and renamed, so a manifest means that
-the run is whole.
+The hash covers the configuration, the data and weights that it reads, and the source of the packages that computed
+it: the same question to the same code is answered from the record. A folder is written under a temporary name and
+renamed, so a manifest means that the run is whole.
 """
 
 import dataclasses
@@ -32,9 +32,9 @@ class Record(NamedTuple):
     manifest: dict[str, Any]
 
 
-def record_folder(out: Path, experiment: str, config: Any) -> Path:
-    """Where the record of that configuration (a frozen dataclass) under this code belongs."""
-    text = json.dumps([experiment, dataclasses.asdict(config), source_hash()], sort_keys=True, default=_content)
+def record_folder(out: Path, experiment: str, config: Any, inputs: Mapping[str, Any]) -> Path:
+    """Where the record of that configuration (a frozen dataclass) on those inputs under this code belongs."""
+    text = json.dumps([experiment, dataclasses.asdict(config), inputs, source_hash()], sort_keys=True, default=_content)
     return out / experiment / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -1,8 +1,10 @@
 """Victims by name: a classifier with its weights behind a defence, and held-out images it gets right."""
 
+import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from defenses.defense import Defense
 from defenses.evaluation import BATCH, predictions
 from defenses.folders import Folders
 from defenses.purifiers.identity import identity
+from defenses.weights_file import weights_file
 
 SMALL_NETWORK_RATE = 2e4  # rows per second of the digits networks on two cores
 OPERATIONS_PER_SECOND = 1e11  # of convolutions on two cores
@@ -38,6 +41,10 @@ class VictimOptions:
         """Raise ValueError for an unknown classifier or data set."""
         zoo.checked("model", zoo.CLASSIFIERS, self.model)
         zoo.checked("dataset", zoo.SOURCES, self.dataset)
+        if self.weights is not None and self.model not in ARCHITECTURES:
+            raise ValueError(f"weights can be given for {', '.join(ARCHITECTURES)}, not for {self.model}")
+        if self.weights is not None and not self.weights.is_file():
+            raise ValueError(f"weights must be a file that can be read, got {self.weights}")
 
     @property
     def title(self) -> str:
@@ -63,8 +70,6 @@ def load_victim(options: VictimOptions, defenses: tuple[str, ...], images: int, 
 
     Raises ValueError for an unknown defence, missing data or weights, or more images than there are.
     """
-    for name in defenses:
-        zoo.check_defense(name)
     classifier = zoo.classifier(options.model, options.dataset, seed, folders, options.weights)
     built = {name: zoo.defense(name, options.dataset, seed, folders) for name in defenses}
     held_out = zoo.load(options.dataset, folders.data, classifier.resize).test
@@ -77,11 +82,28 @@ def load_victim(options: VictimOptions, defenses: tuple[str, ...], images: int, 
     return Victim(classifier, built, held_out.images[ids], held_out.labels[ids], ids)
 
 
+def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:
+    """What an experiment with `config.victim` and `config.seed` reads: weights and data by their hashes.
+
+    The small networks and the purifiers follow from these, the seed and the code. Raises ValueError as `load_victim`.
+    """
+    options: VictimOptions = config.victim
+    weights, resize = {}, None
+    if options.model in ARCHITECTURES:
+        file = weights_file(options.model, options.dataset, config.seed, folders, options.weights)
+        weights, resize = file.origin, file.resize
+    labels = zoo.load(options.dataset, folders.data, resize).test.labels
+    return {"weights": weights, "held_out_labels": hashlib.sha256(labels.tobytes()).hexdigest()}
+
+
 def seconds_per_row(options: VictimOptions) -> float:
     """About what one row costs two cores in a forward pass, from the network's operations; reads no weights."""
+    shape = zoo.SOURCES[options.dataset].image_shape
     if options.model not in ARCHITECTURES:
-        return 1 / SMALL_NETWORK_RATE
-    architecture, shape = ARCHITECTURES[options.model], zoo.SOURCES[options.dataset].image_shape
+        size = math.prod(shape)  # the orthogonal network multiplies by two square matrices, the cnn by a few kernels
+        operations = 4 * size**2 if options.model == "orthogonal" else 2000 * size
+        return 1 / SMALL_NETWORK_RATE + operations / OPERATIONS_PER_SECOND
+    architecture = ARCHITECTURES[options.model]
     params = template(architecture, shape, 10)
     network = network_classifier(options.model, architecture, params, shape, 10, NORMALIZATIONS[options.dataset])
     row = jax.ShapeDtypeStruct((1, *shape), jnp.float32)

@@ -34,8 +34,12 @@ class Evaluate:
 
     def run(self) -> None:
         """Print the accuracy of a classifier behind a defence on the held-out images, and the forward rate."""
+        import jax
+
         from defenses import zoo
         from defenses.evaluation import accuracy
+
+        jax.config.update("jax_default_matmul_precision", "highest")
 
         zoo.check_defense(self.defense)
         folders = Folders(self.out / "models", self.data_dir)
@@ -50,3 +54,5 @@ class Evaluate:
         else:
             cells = [*names.values(), str(measured.images), percent(row), f"{measured.images_per_second:,.0f}"]
             print_table("accuracy on held-out images", [*names, "images", "accuracy", "images/s"], [cells])
+            for key, value in classifier.origin.items():
+                print(f"{key}: {value}")

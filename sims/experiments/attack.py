@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 import xarray as xr
 
+from defenses import zoo
 from sims.attacks.table import AttackOptions, build_attack
 from sims.engine import Result, Schedule, run_attack
 from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
@@ -17,7 +18,7 @@ from sims.local_geometry import LocalGeometry, measure
 from sims.oracle import loss_oracle
 from sims.slots import STATUS
 from sims.slow_down import measured_slow_down, predicted_slow_down, restricted_queries, wilson
-from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row
+from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Config:
         check_counts(self, images=1, draws=2)
         check_seed(self.seed)
         check_different(self, "defenses", "attacks")
+        for name in self.defenses:
+            zoo.check_defense(name)
         Schedule(self.options.query_budget, self.rows, self.tile)
         for name in self.attacks:
             width = build_attack(name, self.options).width
@@ -71,7 +74,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         geometry.append(measure(key, victim.classifier, defense, victim.images, victim.labels, config.draws))
     context.advance("V and gradients", len(geometry), len(geometry))
     randomized = np.array([defense.randomized for defense in victim.defenses.values()])
-    facts = _cost(results) | {"weights": dict(victim.classifier.origin)}
+    facts = _cost(results)
     return _dataset(config, victim, results, geometry, randomized), facts
 
 
@@ -190,4 +193,4 @@ def _predicted(data: xr.Dataset, defense: int, reference: np.ndarray, options: d
     )
 
 
-EXPERIMENT = Experiment(Config, plan, run, report)
+EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs)

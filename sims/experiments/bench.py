@@ -94,7 +94,8 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     context.advance("timed attacks", len(cases), len(cases))
     ratios.append(("moments, peak memory at 100,000 samples / at 1,000", _memory_ratio(context), 1.2))
     name, value, limit = (list(column) for column in zip(*ratios, strict=True))
-    return xr.Dataset({"value": ("ratio", value), "limit": ("ratio", limit)}, {"ratio": name}), {}
+    facts = {"resnet20_images_per_second": bare_rate(classifier, images)}
+    return xr.Dataset({"value": ("ratio", value), "limit": ("ratio", limit)}, {"ratio": name}), facts
 
 
 def _cases(config: Config) -> Iterator[Case]:
@@ -199,7 +200,8 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
         {"name": str(name), "value": float(value), "limit": float(limit), "ok": bool(value <= limit)}
         for name, value, limit in zip(data.ratio.values, data.value.values, data.limit.values, strict=True)
     ]
-    return {"ratios": rows, "ok": all(row["ok"] for row in rows)}
+    rate = manifest["resnet20_images_per_second"]
+    return {"ratios": rows, "resnet20_images_per_second": rate, "ok": all(row["ok"] for row in rows)}
 
 
 EXPERIMENT = Experiment(Config, plan, run, report)

@@ -9,6 +9,7 @@ import numpy as np
 import tyro
 import xarray as xr
 
+from defenses import zoo
 from sims.estimators.estimator import antithetic
 from sims.experiments.experiment import (
     Context,
@@ -22,7 +23,7 @@ from sims.experiments.experiment import (
 from sims.losses import margin_loss
 from sims.objectives import diagonal_quadratic, noisy_oracle
 from sims.oracle import loss_oracle, victim_scores
-from sims.victims import VictimOptions, load_victim, seconds_per_row
+from sims.victims import VictimOptions, load_victim, seconds_per_row, victim_inputs
 from sims.zo_sgd import descend
 from theory import recursion
 
@@ -59,6 +60,8 @@ class Config:
         check_counts(self, dimension=1, num_directions=1, steps=1, chains=2, network_chains=2, image=0)
         check_seed(self.seed)
         check_different(self, "deviations", "defenses")
+        for name in self.defenses:
+            zoo.check_defense(name)
         if self.step_fraction >= 1:
             raise ValueError(f"step_fraction must be < 1, got {self.step_fraction}")
         for deviation in self.deviations:
@@ -95,8 +98,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         "margin": (("defense", "step"), margin, {"long_name": "mean margin loss on the network"}),
         "margin_standard_error": (("defense", "step"), margin_error),
     }
-    facts = {"weights": dict(victim.classifier.origin)}
-    return xr.Dataset(data, {"deviation": list(config.deviations), "defense": list(config.defenses)}), facts
+    return xr.Dataset(data, {"deviation": list(config.deviations), "defense": list(config.defenses)}), {}
 
 
 def stable_step(curvatures: np.ndarray, num_directions: int, fraction: float) -> float:
@@ -190,4 +192,4 @@ def first_negative(margin: xr.DataArray) -> int | None:
     return int(steps[0]) if len(steps) else None
 
 
-EXPERIMENT = Experiment(Config, plan, run, report)
+EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs)

@@ -19,7 +19,7 @@ from sims.experiments.experiment import (
     check_positive,
     check_seed,
 )
-from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row
+from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from theory.catalogue import find
 
 
@@ -54,11 +54,11 @@ class Config:
 
 
 def plan(config: Config) -> Plan:
-    """Rows over all settings; one with noise costs a backward pass too."""
+    """Rows over all settings."""
     cost, settings = seconds_per_row(config.victim), len(config.pool_sizes) * len(config.patches_per_side)
     pools = settings * config.images * config.pools * config.draws * ("purifiers" in config.defenses)
     noise = len(config.noise_levels) * config.images * _noise_draws(config) * ("gaussian-noise" in config.defenses)
-    return Plan(pools + noise, (pools + 3 * noise) * cost + settings, 1000)
+    return Plan(pools + noise, (pools + noise) * cost + settings, 1000)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
@@ -71,7 +71,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         advance = partial(context.advance, "noise levels")
         parts.append(noise_diversity.measure(victim, config.noise_levels, _noise_draws(config), config.seed, advance))
     data = parts[0] if len(parts) == 1 else parts[0].merge(parts[1])
-    return data, {"weights": dict(victim.classifier.origin)}
+    return data, {}
 
 
 def _pools(config: Config, victim: Victim, context: Context) -> xr.Dataset:
@@ -114,8 +114,6 @@ def _noise_rows(data: xr.Dataset) -> list[dict[str, Any]]:
                 "limit": float(cell.noise_limit.mean()),
                 "V_over_limit": float(cell.noise_variance.sum()) / total,
                 "ratio_standard_error": float(np.sqrt((cell.noise_variance_standard_error**2).sum())) / total,
-                "Delta": float(cell.noise_loss_spread.mean()),
-                "nu2": float(np.sqrt(cell.noise_nu2_squared).mean()),
             }
         )
     return rows
@@ -153,4 +151,4 @@ def standard_error(values: xr.DataArray) -> float:
     return float(values.std(ddof=1) / np.sqrt(values.size))
 
 
-EXPERIMENT = Experiment(Config, plan, run, report)
+EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs)

@@ -43,6 +43,7 @@ class Context(NamedTuple):
 class Experiment(NamedTuple):
     """Config: a frozen dataclass. plan: config -> Plan. run: (config, context) -> (data, facts for the manifest).
 
+    inputs: (config, folders) -> what is read from files, with hashes; ValueError where it is missing.
     report: (data, manifest) -> a JSON document; its "rows" are shown as a table, and "ok" False means exit status 1.
     """
 
@@ -50,6 +51,7 @@ class Experiment(NamedTuple):
     plan: Callable[[Any], Plan]
     run: Callable[[Any, Context], tuple[xr.Dataset, dict[str, Any]]]
     report: Callable[[xr.Dataset, dict[str, Any]], dict[str, Any]]
+    inputs: Callable[[Any, Folders], dict[str, Any]] = lambda config, folders: {}
 
 
 def find_experiment(name: str) -> Experiment:

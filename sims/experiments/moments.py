@@ -10,6 +10,10 @@ import numpy as np
 import tyro
 import xarray as xr
 
+from defenses import zoo
+from defenses.classifiers.classifier import Classifier
+from defenses.defense import Defense
+from defenses.purifiers.identity import identity
 from sims.estimators.estimator import build_estimator
 from sims.experiments.experiment import (
     Context,
@@ -24,7 +28,7 @@ from sims.gradient_moments import GradientMoments, gradient_moments
 from sims.local_geometry import measure
 from sims.objectives import diagonal_quadratic, noisy_oracle
 from sims.oracle import Oracle, loss_oracle
-from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row
+from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from theory.catalogue import find
 
 INSTANCES = ("quadratic", "network")
@@ -66,6 +70,8 @@ class Config:
         check_counts(self, num_directions=1, samples=2, dimension=1, image=0, draws=2)
         check_seed(self.seed)
         check_different(self, "instances", "smoothing_radii", "deviations", "defenses")
+        for name in self.defenses:
+            zoo.check_defense(name)
         for instance in self.instances:
             if instance not in INSTANCES:
                 raise ValueError(f"instances must be among {', '.join(INSTANCES)}, got {instance!r}")
@@ -76,7 +82,10 @@ class Config:
 
 
 class Setting(NamedTuple):
-    """One curve: an oracle at a point, and what theory needs to know of it (V, ∇F̄, tr H, tr H²)."""
+    """One curve: an oracle at a point, and what theory needs to know of it (V, ∇F̄, tr H, tr H²).
+
+    variance_error: standard error of V, 0 where it is known. limit: σ²‖∇f‖² of Gaussian noise, else NaN.
+    """
 
     instance: str
     case: str
@@ -85,6 +94,8 @@ class Setting(NamedTuple):
     label: int
     gradient: np.ndarray
     variance: float
+    variance_error: float
+    limit: float
     trace: float
     trace_of_square: float
 
@@ -114,8 +125,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
                 _measure(jax.random.fold_in(jax.random.fold_in(key, i), j), config, setting, radius, progress)
             )
             predicted.append(predicted_second_moment(config, setting, radius))
-    facts = {"weights": dict(victim.classifier.origin)} if victim else {}
-    return _dataset(config, settings, measured, predicted), facts
+    return _dataset(config, settings, measured, predicted), {}
 
 
 def _advance(context: Context, before: int, total: int, done: int) -> None:
@@ -167,6 +177,8 @@ def _quadratics(config: Config) -> Iterator[Setting]:
             0,
             gradient,
             deviation**2,
+            0.0,
+            float("nan"),
             float(curvatures.sum()),
             float((curvatures**2).sum()),
         )
@@ -182,8 +194,18 @@ def _networks(config: Config, context: Context, victim: Victim | None) -> Iterat
         geometry = measure(key, victim.classifier, defense, image, label, config.draws)
         context.advance(f"V and gradient, {name}", 1, 1)
         oracle = loss_oracle(victim.classifier, defense)
-        variance = float(geometry.variance[0]) if defense.randomized else 0.0
-        yield Setting("network", name, oracle, image[0], int(label[0]), geometry.gradient[0], variance, 0.0, 0.0)
+        variance, error = (float(v[0]) * defense.randomized for v in (geometry.variance, geometry.variance_error))
+        limit = _small_noise_limit(victim.classifier, defense, image, label)
+        gradient, at = geometry.gradient[0], int(label[0])
+        yield Setting("network", name, oracle, image[0], at, gradient, variance, error, limit, 0.0, 0.0)
+
+
+def _small_noise_limit(classifier: Classifier, defense: Defense, image: np.ndarray, label: np.ndarray) -> float:
+    """σ²‖∇f‖² when the defence is Gaussian noise of deviation σ, else NaN."""
+    if defense.name != "gaussian-noise":
+        return float("nan")
+    undefended = measure(jax.random.key(0), classifier, identity(), image, label, 2)
+    return float(defense.params["sigma"]) ** 2 * float((undefended.gradient.astype(np.float64) ** 2).sum())
 
 
 def _dataset(config: Config, settings: list[Setting], measured: list[GradientMoments], predicted) -> xr.Dataset:
@@ -194,6 +216,8 @@ def _dataset(config: Config, settings: list[Setting], measured: list[GradientMom
     data |= {f"{name}_standard_error": (dims, table[:, :, k, 1]) for k, name in enumerate(STATISTICS)}
     data["predicted_second_moment"] = (dims, np.array(predicted).reshape(shape))
     data["variance"] = ("curve", [s.variance for s in settings], {"long_name": "loss-level variance V"})
+    data["variance_standard_error"] = ("curve", [s.variance_error for s in settings])
+    data["small_noise_limit"] = ("curve", [s.limit for s in settings], {"long_name": "σ²‖∇f‖² of Gaussian noise"})
     data["gradient_norm"] = ("curve", [float(np.linalg.norm(s.gradient)) for s in settings])
     data["dimension"] = ("curve", [s.point.size for s in settings])
     data["instance"] = ("curve", [s.instance for s in settings])
@@ -218,11 +242,22 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
         for i in range(data.sizes["curve"])
         for j, radius in enumerate(data.smoothing_radius.values)
     ]
-    return {"rows": rows}
+    curves = [
+        {
+            "instance": str(curve.instance.item()),
+            "case": str(curve.case.item()),
+            "V": float(curve.variance),
+            "V_standard_error": float(curve.variance_standard_error),
+            "small_noise_limit": _number(curve.small_noise_limit),
+            "gradient_norm": float(curve.gradient_norm),
+        }
+        for curve in (data.isel(curve=i) for i in range(data.sizes["curve"]))
+    ]
+    return {"rows": rows, "curves": curves}
 
 
 def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-EXPERIMENT = Experiment(Config, plan, run, report)
+EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs)

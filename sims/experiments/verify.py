@@ -14,7 +14,7 @@ from sims.experiments.experiment import Context, Experiment, Plan, check_seed
 from sims.verification import convergence, first_moments, moment_bounds, networks, patches, second_moments, smoothing
 from sims.verification.check import Check, Row, run_check
 from sims.verification.controls import caught, controls
-from sims.victims import VictimOptions, seconds_per_row
+from sims.victims import VictimOptions, seconds_per_row, victim_inputs
 from theory.catalogue import CATALOGUE, find
 
 SECTIONS = (smoothing, first_moments, second_moments, moment_bounds, patches, convergence)
@@ -131,4 +131,4 @@ def _verdict(row: xr.Dataset) -> str:
     return "tight" if row.tight.item() else "holds"
 
 
-EXPERIMENT = Experiment(Config, plan, run, report)
+EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs)

@@ -1,6 +1,7 @@
 """One row of the verification: a statement, an instance with the values it takes there, and how it is measured."""
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, NamedTuple
 
 import jax
@@ -76,6 +77,19 @@ def loss_variance(oracle: Oracle, point: np.ndarray, label: int, samples: int, b
         return (one - other) ** 2 / 2
 
     return sampled(statistic, samples, batch)
+
+
+def once(key: Key[Array, ""], measure: Measure) -> Measure:
+    """A measure that is taken a single time, from `key`, for all the rows that judge the same quantity."""
+    lock, taken = Lock(), []
+
+    def take(_) -> Estimate:
+        with lock:
+            if not taken:
+                taken.append(measure(key))
+        return taken[0]
+
+    return take
 
 
 def exact(value: float) -> Estimate:

@@ -22,46 +22,56 @@ from sims.losses import log_likelihood, margin_loss
 from sims.objectives import Objective, noisy_oracle
 from sims.oracle import loss_oracle
 from sims.streaming import Estimate
-from sims.verification.check import Check, Measure, loss_variance
+from sims.verification.check import Check, Measure, loss_variance, once
 from sims.verification.instances import second_moment
 from sims.verification.smoothing import gradient_shift, value_shift
 from sims.victims import Victim, VictimOptions, load_victim
 
 MU, SIGMA, SAMPLES, DRAWS, SEED = 0.1, 0.5, 20_000, 8192, 0
+NUMBERS_PER_BATCH = 2**20
 
+BELOW = f"largest over a cloud of up to {MU:g} per pixel: from below"
 CERTIFIED = frozenset({"S1-lipschitz", "S1-smooth", "S2-gradient", "E4-antithetic"})
-ESTIMATED = frozenset(
+BEHIND_POOL = frozenset(
     {"E3-antithetic", "E4-antithetic", "E5-loss", "E5-image", "E4-popoviciu", "E4-diversity", "P1-ratio"}
 )
-SMOOTH_ESTIMATED = frozenset({"S1-smooth"})  # needs L₁: only on a smooth network
+SMOOTH = frozenset({"S1-smooth"})
 
 
-class Constants(NamedTuple):
+class PoolConstants(NamedTuple):
     """Local estimates, from below, near one image of a victim and what its pool makes of it.
 
-    margin_l0: L₀ of the margin. purifier_l0: L₀ of the pool's members. likelihood_l1: L₁ of the log-likelihood,
-    None where it does not exist.
+    margin_l0: L₀ of the margin. purifier_l0: L₀ of the pool's members.
     """
 
     margin_l0: float
     purifier_l0: float
-    likelihood_l1: float | None
 
 
 def checks(
-    options: VictimOptions, folders: Folders, wanted: frozenset[str] = CERTIFIED | ESTIMATED | SMOOTH_ESTIMATED
+    options: VictimOptions, folders: Folders, wanted: frozenset[str] = CERTIFIED | BEHIND_POOL | SMOOTH
 ) -> tuple[list[Check], list[dict[str, Any]]]:
     """Rows on the orthogonal digits network and on the victim, and the victim's constants as a table.
 
-    Networks are loaded or trained only where a wanted label needs them.
+    Networks are loaded or trained only where a wanted label needs them, the purifiers only for rows behind their pool.
+    Raises ValueError as `load_victim` does.
     """
-    rows = list(_orthogonal(folders)) if wanted & CERTIFIED else []
-    smooth = wanted & SMOOTH_ESTIMATED and zoo.is_smooth(options.model)
-    if not (wanted & ESTIMATED or smooth):
-        return rows, []
-    victim, family = _load(options, folders)
-    constants = estimate(victim, family)
-    return rows + list(_victim(options.title, victim, family, constants)), table(options.title, constants)
+    rows, constants = [], []
+    if wanted & (BEHIND_POOL | SMOOTH):
+        victim = load_victim(options, (), 1, folders, SEED)
+        if wanted & BEHIND_POOL:
+            family = zoo.purifier_family(options.dataset, SEED, folders)
+            pool = estimate_pool(victim, family)
+            constants += pool_table(options.title, pool)
+            rows += _behind_pool(options.title, victim, family, pool)
+        if wanted & SMOOTH:
+            image = _cloud(victim.images, 64)
+            curvature = local_lipschitz.likelihood_curvature(victim.classifier, image, int(victim.labels[0]))
+            constants.append(curvature_row(options.title, curvature))
+            rows += _smooth(options.title, victim, curvature)
+    if wanted & CERTIFIED:
+        rows += _orthogonal(folders)
+    return rows, constants
 
 
 def _orthogonal(folders: Folders) -> Iterator[Check]:
@@ -95,39 +105,32 @@ def _likelihood(name: str, network: Classifier, label: int, lipschitz: float) ->
     return Objective(name, math.prod(network.image_shape), value, gradient, lipschitz, math.inf)
 
 
-def _load(options: VictimOptions, folders: Folders) -> tuple[Victim, PurifierFamily]:
-    return load_victim(options, (), 1, folders, SEED), zoo.purifier_family(options.dataset, SEED, folders)
-
-
-def estimate(victim: Victim, family: PurifierFamily) -> Constants:
+def estimate_pool(victim: Victim, family: PurifierFamily) -> PoolConstants:
     """Local constants over clouds of radius MU per pixel around the victim's first image and its purified versions."""
     image, label = victim.images[:1], int(victim.labels[0])
     purified = np.asarray(outputs(family, jnp.asarray(image)))[:, 0]
-    return Constants(
+    return PoolConstants(
         local_lipschitz.margin_slope(victim.classifier, _cloud(purified, 64), label),
         local_lipschitz.pool_slope(family, _cloud(image, 16)),
-        local_lipschitz.likelihood_curvature(victim.classifier, _cloud(image, 64), label),
     )
 
 
-def table(title: str, constants: Constants) -> list[dict[str, Any]]:
+def pool_table(title: str, constants: PoolConstants) -> list[dict[str, Any]]:
     """The constants as rows: quantity, value, and what the value is."""
-    below = f"largest over a cloud of {MU:g} per pixel: from below"
-    smooth = ", ".join(name for name in zoo.CLASSIFIERS if zoo.is_smooth(name))
-    absent = f"does not exist: ReLU; smooth networks in its place: {smooth}"
-    curvature = constants.likelihood_l1
     return [
-        {"constant": f"L₀ of the margin, {title}", "value": constants.margin_l0, "note": below},
-        {"constant": "L₀ of the purifiers", "value": constants.purifier_l0, "note": below},
-        {
-            "constant": f"L₁ of the log-likelihood, {title}",
-            "value": curvature,
-            "note": absent if curvature is None else below,
-        },
+        {"constant": f"L₀ of the margin, {title}", "value": constants.margin_l0, "note": BELOW},
+        {"constant": "L₀ of the purifiers", "value": constants.purifier_l0, "note": BELOW},
     ]
 
 
-def _victim(title: str, victim: Victim, family: PurifierFamily, constants: Constants) -> Iterator[Check]:
+def curvature_row(title: str, curvature: float | None) -> dict[str, Any]:
+    """L₁ of the log-likelihood as a row; for a network without one, the smooth networks that could stand in."""
+    smooth = ", ".join(name for name in zoo.CLASSIFIERS if zoo.is_smooth(name))
+    note = f"does not exist: ReLU; smooth networks in its place: {smooth}" if curvature is None else BELOW
+    return {"constant": f"L₁ of the log-likelihood, {title}", "value": curvature, "note": note}
+
+
+def _behind_pool(title: str, victim: Victim, family: PurifierFamily, constants: PoolConstants) -> Iterator[Check]:
     """Estimated constants: the trained network behind the trained pool, at one image."""
     name = f"{title}, pool"
     image, label = victim.images[0], int(victim.labels[0])
@@ -142,8 +145,9 @@ def _victim(title: str, victim: Victim, family: PurifierFamily, constants: Const
     )
     linear = {"d": d, "mu": 0.01, "grad": float(np.linalg.norm(at.gradient[0])), "V": float(losses.var())}
     yield Check("E3-antithetic", f"{name}, linearised", linear, _network_moment(oracle, 0.01, image, label), False)
-    moment = _network_moment(oracle, MU, image, label)
-    variance = loss_variance(oracle, image, label, SAMPLES)
+    moment_key, variance_key = jax.random.split(jax.random.key(SEED))
+    moment = once(moment_key, _network_moment(oracle, MU, image, label))
+    variance = once(variance_key, loss_variance(oracle, image, label, SAMPLES))
     shared = {"d": d, "mu": MU, "L0": lipschitz}
     yield Check("E4-antithetic", name, shared | {"V": float(losses.var())}, moment, False)
     yield Check("E5-loss", name, shared | {"nu": spread}, moment, False)
@@ -154,11 +158,17 @@ def _victim(title: str, victim: Victim, family: PurifierFamily, constants: Const
     patches = loss_oracle(victim.classifier, patchwise_choice(family, image.shape[0] // 2))
     patchwise = loss_variance(patches, image, label, 2 * SAMPLES)
     yield Check("P1-ratio", f"{name}, 2 × 2 patches", {"V": float(losses.var()), "P": 4}, patchwise, False)
-    if constants.likelihood_l1 is not None:
-        likelihood = _likelihood(f"{title}, log-likelihood", victim.classifier, label, lipschitz)
-        smooth = {"d": d, "mu": MU, "L1": constants.likelihood_l1}
-        shift = value_shift(likelihood, image.reshape(-1), MU, SAMPLES)
-        yield Check("S1-smooth", likelihood.name, smooth, shift, False)
+
+
+def _smooth(title: str, victim: Victim, curvature: float | None) -> Iterator[Check]:
+    """Estimated L₁: the log-likelihood of a smooth network at one image; no row where L₁ does not exist."""
+    if curvature is None:
+        return
+    image, label = victim.images[0], int(victim.labels[0])
+    likelihood = _likelihood(f"{title}, log-likelihood", victim.classifier, label, math.inf)
+    values, batch = {"d": image.size, "mu": MU, "L1": curvature}, max(64, NUMBERS_PER_BATCH // image.size)
+    shift = value_shift(likelihood, image.reshape(-1), MU, SAMPLES, batch)
+    yield Check("S1-smooth", likelihood.name, values, shift, False)
 
 
 def _network_moment(oracle, radius: float, image: np.ndarray, label: int) -> Measure:
@@ -170,6 +180,6 @@ def _network_moment(oracle, radius: float, image: np.ndarray, label: int) -> Mea
 
 
 def _cloud(points: np.ndarray, each: int) -> np.ndarray:
-    """`each` Gaussian neighbours of every point, MU per pixel away; (len(points) · each, h, w, c) float32."""
-    rng = np.random.default_rng(SEED)
-    return np.concatenate([points + MU * rng.normal(size=points.shape) for _ in range(each)]).astype(np.float32)
+    """Every point and Gaussian neighbours of it, up to MU per pixel away; (len(points) · each, h, w, c) float32."""
+    rng, distances = np.random.default_rng(SEED), np.linspace(0, MU, each)
+    return np.concatenate([points + far * rng.normal(size=points.shape) for far in distances]).astype(np.float32)

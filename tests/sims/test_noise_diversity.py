@@ -8,7 +8,7 @@ from sims import noise_diversity
 from sims.victims import Victim
 
 LEVELS = (0.01, 0.1, 1.0)
-DRAWS = 4096
+DRAWS = 40_000
 
 
 def victim(bend: float) -> Victim:
@@ -37,8 +37,7 @@ def test_linear_loss_sits_on_its_limit():
     np.testing.assert_allclose(data.noise_limit, (np.array(LEVELS) ** 2)[:, None] * slope**2 * np.ones(3), rtol=1e-5)
     gap = np.abs(data.noise_variance - data.noise_limit)
     assert (gap <= 4 * data.noise_variance_standard_error).all()
-    assert (data.noise_variance_standard_error <= 0.04 * data.noise_limit).all()
-    np.testing.assert_allclose(data.noise_nu2_squared, (2 * 12 * np.array(LEVELS) ** 2)[:, None] * np.ones(3))
+    assert (data.noise_variance_standard_error <= 0.01 * data.noise_limit).all()
 
 
 def test_curved_loss_leaves_its_limit_when_the_noise_is_large():

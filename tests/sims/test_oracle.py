@@ -143,21 +143,17 @@ def test_geometry_of_a_noisy_linear_margin_is_exact():
     got = measure(KEY, AFFINE, noise(SIGMA), images(3), labels, draws)
     signs = np.array([1, -1, 1])
     assert np.allclose(got.gradient.reshape(3, -1), signs[:, None] * SLOPE, atol=1e-4)
-    truth = signs * (images(3).reshape(3, -1) @ SLOPE)
-    assert (abs(got.mean - truth) < 4 * np.sqrt(VARIANCE / draws)).all()
     assert np.allclose(got.variance_error, VARIANCE * np.sqrt(2 / draws), rtol=0.15)
     assert (abs(got.variance - VARIANCE) < 4 * got.variance_error).all()
     assert (abs(got.variance - 1.25 * VARIANCE) > 4 * got.variance_error).all()
-    assert (got.spread > 6 * np.sqrt(VARIANCE)).all()
     assert len(set(got.variance)) == 3
 
 
 def test_geometry_without_randomness_has_no_variance():
     got = measure(KEY, CLASSIFIER, no_defense(), images(2), np.asarray(LABELS[:2]), 8, log_likelihood)
     assert np.allclose(got.variance, 0, atol=1e-12)
-    assert np.allclose(got.spread, 0, atol=1e-6)
-    direct = log_likelihood(CLASSIFIER.logits(CLASSIFIER.params, IMAGES[:2]), LABELS[:2])
-    assert np.allclose(got.mean, direct, atol=1e-5)
+    direct = jax.grad(lambda x: log_likelihood(CLASSIFIER.logits(CLASSIFIER.params, x), LABELS[:2]).sum())(IMAGES[:2])
+    assert np.allclose(got.gradient, direct, atol=1e-5)
 
 
 def test_an_averaged_answer_and_its_verdict_agree():

@@ -151,18 +151,23 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_of_the_source_changes_the_folder(house, change):
-    before = records.record_folder(house, "attack", Config())
+    before = records.record_folder(house, "attack", Config(), {})
     (house / "sims" / "notes.txt").write_text("not code")
-    assert records.record_folder(house, "attack", Config()) == before
+    assert records.record_folder(house, "attack", Config(), {}) == before
     change(house)
-    assert records.record_folder(house, "attack", Config()) != before
+    assert records.record_folder(house, "attack", Config(), {}) != before
 
 
 def test_the_folder_depends_on_the_question_alone(house):
-    ask = [("attack", Config()), ("attack", Config(budget=101)), ("attack", Config(radius=0.2)), ("moments", Config())]
-    folders = [records.record_folder(house, *question) for question in ask]
+    ask = [
+        ("attack", Config(), {}),
+        ("attack", Config(budget=101)),
+        ("attack", Config(radius=0.2)),
+        ("moments", Config()),
+    ]
+    folders = [records.record_folder(house, *question, {}) for question in ask]
     assert len({folder.name for folder in folders}) == 4
-    assert folders[0] == records.record_folder(house, "attack", Config(100, 0.1))
+    assert folders[0] == records.record_folder(house, "attack", Config(100, 0.1), {})
     assert folders[3].parent == house / "moments"
 
 
@@ -184,3 +189,9 @@ def test_provenance_says_what_ran():
 def test_the_reader_needs_no_jax():
     check = "import sys, sims.records; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=records.ROOT, check=False).returncode == 0
+
+
+def test_other_data_or_weights_are_another_question(tmp_path):
+    one, two = ({"weights": {"sha256": digest}} for digest in "ab")
+    folders = [records.record_folder(tmp_path, "attack", Config(), inputs) for inputs in (one, two)]
+    assert folders[0] != folders[1]

@@ -34,7 +34,10 @@ BAD = {
     "network without weights": (["attack", "--model", "resnet20"], "no weights of resnet20 for digits"),
     "unknown data set": (["moments", "--dataset", "svhn"], "dataset must be one of digits"),
     "strength of a fixed defence": (["attack", "--defenses", "mean-filter:2"], "takes no strength"),
-    "strength that is no number": (["moments", "--defenses", "gaussian-noise:x"], "must be a number"),
+    "strength that is no number": (
+        ["moments", "--defenses", "gaussian-noise:x"],
+        "no strength that gaussian-noise can take",
+    ),
     "unstable step": (["convergence", "--step-fraction", "1.5"], "step_fraction must be < 1, got 1.5"),
     "too many images": (["attack", "--images", "100000"], "images must be in [1, "),
     "rows and tile": (["attack", "--rows", "10"], "rows must be a positive multiple of tile = 16, got 10"),
@@ -111,3 +114,16 @@ def test_bad_input_from_the_shell_has_no_traceback():
     run = subprocess.run([sys.executable, "-m", "sims", "atack"], capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stderr.count("\n") == 1
+
+
+def test_missing_data_are_not_answered_from_a_record(results, tmp_path, capsys):
+    arguments = ["diversity", "--model", "resnet20", "--dataset", "cifar10", "--out", str(results)]
+    assert main([*arguments, "--data-dir", str(tmp_path / "none")]) == 2
+    assert "no weights of resnet20 for cifar10" in capsys.readouterr().err
+
+
+def test_an_error_is_one_printable_line(tmp_path, capsys):
+    assert main(["moments", "--weights", str(tmp_path / "a\x1b[31m\nb"), "--model", "resnet20"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "\x1b" not in line

@@ -5,11 +5,12 @@ from dataclasses import replace
 import jax
 import pytest
 
+from defenses import zoo
 from defenses.folders import Folders
 from sims.command_line import main
 from sims.experiments import verify
 from sims.streaming import Estimate
-from sims.verification.check import Check, run_check
+from sims.verification.check import Check, once, run_check
 from sims.verification.controls import controls
 from sims.victims import VictimOptions
 from theory.catalogue import CATALOGUE, find
@@ -39,9 +40,30 @@ def test_bars_on_three_dimensions_hold_to_one_per_cent(label):
 
 def test_network_rows_carry_the_labels_they_are_filtered_by(models):
     found, constants = verify.networks.checks(VictimOptions(), Folders(models=models))
-    assert [row["value"] is None for row in constants] == [False, False, True]  # the cnn has ReLU: no L₁
     assert {check.label for check in found if check.certified} == verify.networks.CERTIFIED
-    assert {check.label for check in found if not check.certified} == verify.networks.ESTIMATED
+    assert {check.label for check in found if not check.certified} == verify.networks.BEHIND_POOL
+    slope, purifier, curvature = constants
+    assert slope["value"] > 1
+    assert 0.5 < purifier["value"] < 5
+    assert (curvature["value"], curvature["note"][:20]) == (None, "does not exist: ReLU")  # the cnn
+    assert "orthogonal" in curvature["note"]
+
+
+def test_a_smooth_network_has_a_row_for_its_curvature_and_needs_no_purifier(models, monkeypatch):
+    monkeypatch.setattr(zoo, "purifier_family", None)  # would fail if it were called
+    smooth = VictimOptions(model="orthogonal")
+    found, (curvature,) = verify.networks.checks(smooth, Folders(models=models), frozenset({"S1-smooth"}))
+    certified, estimated = (next(c for c in found if c.certified is kind) for kind in (True, False))
+    assert estimated.instance == "orthogonal on digits, log-likelihood"
+    assert estimated.values["L1"] == curvature["value"] <= certified.values["L1"]
+    assert run_check(jax.random.key(2), estimated).verdict.holds
+
+
+def test_rows_that_judge_the_same_quantity_measure_it_once():
+    calls = []
+    measure = once(jax.random.key(0), lambda key: calls.append(key) or Estimate(1.0, 0.1))
+    assert measure(jax.random.key(1)) == measure(jax.random.key(2)) == Estimate(1.0, 0.1)
+    assert len(calls) == 1
 
 
 def test_rows_are_named_apart():
