@@ -1,12 +1,18 @@
 """V of Gaussian noise in front of a linear classifier is its limit; in front of a curved one it is not."""
 
+import os
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from defenses.classifiers.classifier import Classifier
+from defenses.folders import Folders
 from sims import noise_diversity
-from sims.victims import Victim
+from sims.victims import Victim, VictimOptions, load_victim
 
+DATA = Path(os.environ.get("PUREBOUND_DATA") or Path(__file__).resolve().parents[2] / "data")
 LEVELS = (0.01, 0.1, 1.0)
 DRAWS = 40_000
 
@@ -45,3 +51,18 @@ def test_curved_loss_leaves_its_limit_when_the_noise_is_large():
     gap = (data.noise_variance - data.noise_limit) / data.noise_variance_standard_error
     assert (np.abs(gap[0]) <= 4).all()
     assert (gap[2] > 10).all()
+
+
+@pytest.mark.slow
+def test_published_resnet20_sits_within_five_per_cent_of_its_limit(tmp_path):
+    if not (DATA / "weights" / "resnet20-12fca82f.th").is_file():
+        pytest.skip("no published ResNet-20 in data/weights")
+    options, folders = VictimOptions("resnet20", "cifar10"), Folders(tmp_path, DATA)
+    network = load_victim(options, (), 16, folders, 0)
+    data = noise_diversity.measure(network, (1e-4, 1e-2), 2048, 0, lambda done, total: None)
+    total = data.noise_limit.sum("image")
+    ratio = data.noise_variance.sum("image") / total
+    error = np.sqrt((data.noise_variance_standard_error**2).sum("image")) / total
+    assert error[0] <= 0.0125  # four of them are the five per cent
+    assert abs(ratio[0] - 1) <= 0.05
+    assert ratio[1] < 0.9  # negative control: large noise is not linear

@@ -15,7 +15,7 @@ KEY, SIGMA, COUNT = jax.random.key(11), 0.3, 50
 CLASSIFIER, IMAGES = linear_classifier(), jnp.asarray(images(COUNT))
 LABELS = jnp.asarray(labels_of(CLASSIFIER, images(COUNT)))
 WEIGHTS = np.random.default_rng(2).normal(size=(36, 2)).astype(np.float32)
-AFFINE = Classifier("affine", jnp.asarray(WEIGHTS), lambda w, x: x.reshape(len(x), -1) @ w, SHAPE, 2)
+AFFINE = Classifier("affine", jnp.asarray(WEIGHTS), lambda w, x: x.reshape(len(x), -1) @ w, SHAPE, 2, True)
 SLOPE = (WEIGHTS[:, 0] - WEIGHTS[:, 1]).astype(float)
 VARIANCE = SIGMA**2 * SLOPE @ SLOPE  # of the margin of class 0 under the noise defence
 

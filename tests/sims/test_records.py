@@ -159,12 +159,7 @@ def test_a_change_of_the_source_changes_the_folder(house, change):
 
 
 def test_the_folder_depends_on_the_question_alone(house):
-    ask = [
-        ("attack", Config(), {}),
-        ("attack", Config(budget=101)),
-        ("attack", Config(radius=0.2)),
-        ("moments", Config()),
-    ]
+    ask = [("attack", Config()), ("attack", Config(budget=101)), ("attack", Config(radius=0.2)), ("moments", Config())]
     folders = [records.record_folder(house, *question, {}) for question in ask]
     assert len({folder.name for folder in folders}) == 4
     assert folders[0] == records.record_folder(house, "attack", Config(100, 0.1), {})

@@ -36,7 +36,7 @@ BAD = {
     "strength of a fixed defence": (["attack", "--defenses", "mean-filter:2"], "takes no strength"),
     "strength that is no number": (
         ["moments", "--defenses", "gaussian-noise:x"],
-        "no strength that gaussian-noise can take",
+        "no strength that gaussian",
     ),
     "unstable step": (["convergence", "--step-fraction", "1.5"], "step_fraction must be < 1, got 1.5"),
     "too many images": (["attack", "--images", "100000"], "images must be in [1, "),
