@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 from defenses.classifiers import cnn, orthogonal
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.classifier import Classifier
-from defenses.data.dataset import Dataset
+from defenses.data.dataset import Dataset, training_images
 from defenses.data.sources import SOURCES, load
 from defenses.defense import Defense
 from defenses.evaluation import accuracy
@@ -35,6 +35,7 @@ Entry = TypeVar("Entry")
 
 def cnn_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
     """Weights of the small convolutional network; trains on a cache miss."""
+    training_images(dataset)  # before anything is written
     recipe = cnn.Recipe()
     return obtain(
         Identity("cnn", dataset.name, seed, asdict(recipe)),
@@ -47,6 +48,7 @@ def cnn_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
 
 def orthogonal_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
     """Weights of the orthogonal network; trains on a cache miss."""
+    training_images(dataset)  # before anything is written
     recipe = orthogonal.Recipe()
     return obtain(
         Identity("orthogonal", dataset.name, seed, asdict(recipe)),
@@ -62,6 +64,7 @@ def purifier_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
 
     The card reports the accuracy of the protected classifier behind the family's average.
     """
+    training_images(dataset)  # before anything is written
     recipe = convolutional.Recipe()
     victim = classifier(PROTECTED.get(dataset.name, "cnn"), dataset.name, seed, folders)
 

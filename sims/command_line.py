@@ -6,6 +6,7 @@ Exit status 0 done, 1 a check failed, 2 bad input (one line on stderr).
 import contextlib
 import io
 import json
+import re
 import shutil
 import sys
 import time
@@ -82,10 +83,8 @@ def _parse(name: str, experiment: Experiment, argv: Sequence[str]) -> Command:
     except SystemExit as stop:
         if stop.code == 0:
             raise
-        words = [word for word in complaint.getvalue().split() if word.strip("─│╭╮╰╯-+|")]
-        complaint_line = (
-            " ".join(words).split(" For full helptext")[0].removeprefix("Value error Error parsing config: ")
-        )
+        words = " ".join(word for word in complaint.getvalue().split() if word.strip("─│╭╮╰╯-+|"))
+        complaint_line = re.sub(r"^Value error Error parsing config[.\w]*: ", "", words.split(" For full helptext")[0])
         raise ValueError(complaint_line or "the options could not be read") from None
 
 

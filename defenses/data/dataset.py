@@ -68,8 +68,14 @@ class Bytes:
         return self.pixels[rows].astype(np.float32) / np.float32(255)
 
 
-def training_split(dataset: Dataset) -> Split:
-    """The images to fit on, decoded as one float32 array; ValueError where the data set has none."""
+def training_images(dataset: Dataset) -> Split:
+    """The images to fit on; ValueError where the data set has none."""
     if dataset.train is None:
         raise ValueError(f"dataset must have images to train on, {dataset.name} has none here")
-    return Split(dataset.train.images[:], dataset.train.labels)
+    return dataset.train
+
+
+def training_split(dataset: Dataset) -> Split:
+    """The images to fit on, decoded as one float32 array; raises as `training_images` does."""
+    split = training_images(dataset)
+    return Split(split.images[:], split.labels)

@@ -38,6 +38,8 @@ BAD = {
         ["moments", "--defenses", "gaussian-noise:x"],
         "no strength that gaussian",
     ),
+    "weights of a small network": (["moments", "--weights", "f.th"], "weights can be given for resnet20"),
+    "weights that are not there": (["moments", "--model", "resnet20", "--weights", "f.th"], "got f.th"),
     "unstable step": (["convergence", "--step-fraction", "1.5"], "step_fraction must be < 1, got 1.5"),
     "too many images": (["attack", "--images", "100000"], "images must be in [1, "),
     "rows and tile": (["attack", "--rows", "10"], "rows must be a positive multiple of tile = 16, got 10"),
@@ -55,6 +57,7 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(results, capsys, argumen
     assert out == ""
     assert last.startswith("error: ")
     assert words in last
+    assert "parsing config" not in last
     assert set(results.rglob("*")) == before
 
 
