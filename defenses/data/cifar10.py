@@ -1,6 +1,5 @@
 """CIFAR-10: 60,000 colour images of 32 × 32 pixels in six batches, published as records and as Python pickles."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ from jaxtyping import UInt8
 
 from defenses.data import numpy_pickle
 from defenses.data.dataset import Bytes, Dataset, Split
-from defenses.data.layout import Layout, contents, find, members, plain
+from defenses.data.layout import Layout, Unpacked, contents, find, members, plain, require_published
 
 IMAGE_SHAPE = (32, 32, 3)
 PIXELS = 3 * 32 * 32
@@ -59,13 +58,14 @@ def read(folder: Path) -> Dataset:
     """CIFAR-10 from the data folder: 50,000 images to fit on, 10,000 held out, in the batches' order.
 
     The folder holds cifar-10-batches-bin/, cifar-10-batches-py/, or one of the two archives. Raises ValueError that
-    names a missing, damaged or foreign file. Nothing in a pickle is run. Source: A. Krizhevsky, Learning multiple
+    names a file that is missing, or whose images and labels, as binary records, have not the published sha256: so
+    batches that were pickled again are read too. Nothing in a pickle is run. Source: A. Krizhevsky, Learning multiple
     layers of features from tiny images (2009).
     """
     found = find(folder, LAYOUTS)
     if found.missing:
         raise ValueError(f"{found.folder / found.missing[0]} is missing")
-    batches = dict(_batches(contents(found), found.folder))
+    batches = dict(map(_batch, contents(found)))
     absent = [batch for batch in BATCHES if batch not in batches]
     if absent:
         raise ValueError(f"{found.present[0]} must hold {', '.join(BATCHES)}, it lacks {absent[0]}")
@@ -73,41 +73,33 @@ def read(folder: Path) -> Dataset:
     return Dataset("cifar10", IMAGE_SHAPE, CLASSES, _split(train), _split([batches["test_batch"]]))
 
 
-def records(content: bytes, name: str) -> Batch:
-    """Images (10000, 32, 32, 3) and labels of a batch of binary records: a label byte, then red, green, blue planes.
+def unpickled(content: bytes) -> bytes:
+    """The records of a batch that is a Python pickle: 10,000 times a label byte, then red, green and blue planes.
 
-    name: what a ValueError calls the file when its length or a label is wrong.
+    content: of protocol 2 to 4, by Python 2 or 3, with `data` (10000, 3072) uint8 and `labels`; read without running
+        anything. Raises ValueError when it holds anything else or asks for any other global.
     """
-    expected = PER_BATCH * (1 + PIXELS)
-    if len(content) != expected:
-        raise ValueError(f"{name} must have {expected} bytes, it has {len(content)}")
-    rows = np.frombuffer(content, np.uint8).reshape(PER_BATCH, 1 + PIXELS)
-    return _images(rows[:, 1:]), _checked(rows[:, 0], name)
+    batch = numpy_pickle.load(content)
+    data, labels = (_item(batch, key) for key in ("data", "labels"))
+    if not isinstance(data, numpy_pickle.Array) or data.shape != (PER_BATCH, PIXELS):
+        raise ValueError(f"must hold `data` of shape {(PER_BATCH, PIXELS)}")
+    if not isinstance(labels, list) or len(labels) != PER_BATCH or not all(map(_is_label, labels)):
+        raise ValueError(f"must hold `labels`, a list of {PER_BATCH} integers 0..9")
+    return np.column_stack([np.asarray(labels, np.uint8), data.values()]).tobytes()
 
 
-def pickled(content: bytes, name: str) -> Batch:
-    """Like `records`, of a Python pickle with `data` (10000, 3072) uint8 and `labels`, read without running anything.
-
-    content: of protocol 2 to 4, by Python 2 or 3.
-    name: what a ValueError calls the file when it holds anything else or asks for any other global.
-    """
-    try:
-        batch = numpy_pickle.load(content)
-        data, labels = (_item(batch, key) for key in ("data", "labels"))
-        if not isinstance(data, numpy_pickle.Array) or data.shape != (PER_BATCH, PIXELS):
-            raise ValueError(f"must hold `data` of shape {(PER_BATCH, PIXELS)}")
-        if not isinstance(labels, list) or len(labels) != PER_BATCH or not all(map(_is_number, labels)):
-            raise ValueError(f"must hold `labels`, a list of {PER_BATCH} integers")
-        pixels = data.values()
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    return _images(pixels), _checked(np.asarray(labels), name)
-
-
-def _batches(files: Iterator[tuple[str, bytes]], folder: Path) -> Iterator[tuple[str, Batch]]:
-    for name, content in files:
-        read_batch = records if name.endswith(".bin") else pickled
-        yield name.removesuffix(".bin"), read_batch(content, str(folder / name))
+def _batch(file: Unpacked) -> tuple[str, Batch]:
+    """The name of a batch, and its images and labels."""
+    name, title, records = file.name.removesuffix(".bin"), str(file), file.content
+    if name == file.name:
+        try:
+            title, records = f"{file}, as binary records,", unpickled(file.content)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+    require_published(records, RECORDS.sha256[f"{name}.bin"], title)
+    rows = np.frombuffer(records, np.uint8).reshape(-1, 1 + PIXELS)
+    images = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return name, (np.ascontiguousarray(images), rows[:, 0].copy())
 
 
 def _item(batch: object, key: str) -> object:
@@ -115,18 +107,8 @@ def _item(batch: object, key: str) -> object:
     return batch.get(key, batch.get(key.encode())) if isinstance(batch, dict) else None
 
 
-def _is_number(label: object) -> bool:
-    return type(label) is int and label.bit_length() < 64
-
-
-def _images(planes: UInt8[np.ndarray, "n planes"]) -> UInt8[np.ndarray, "n h w c"]:
-    return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-
-
-def _checked(labels: np.ndarray, name: str) -> UInt8[np.ndarray, " n"]:
-    if labels.min() < 0 or labels.max() > 9:
-        raise ValueError(f"{name} must hold labels 0..9, it has {labels.min()}..{labels.max()}")
-    return labels.astype(np.uint8)
+def _is_label(label: object) -> bool:
+    return type(label) is int and 0 <= label <= 9
 
 
 def _split(batches: list[Batch]) -> Split:

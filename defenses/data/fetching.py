@@ -31,6 +31,8 @@ def fetch(name: str, folder: Path, from_folder: Path | None = None) -> tuple[Pat
     Raises ValueError for an unknown name, a file that is missing in `from_folder` or is not the published one, and
     what can't be downloaded at all; OSError when no address gave the file. Nothing is left behind then.
     """
+    if from_folder is not None and not from_folder.is_dir():
+        raise ValueError(f"--from must be a folder, got {from_folder}")
     if name == "imagenet":
         return _fetch_imagenet(folder, from_folder)
     layouts, download = _form(name)
@@ -81,8 +83,6 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 def _given(layouts: tuple[Layout, ...], folder: Path) -> Found:
     """The published files in a folder of the user's, itself one of the layouts' folders or above one."""
-    if not folder.is_dir():
-        raise ValueError(f"--from must be a folder, got {folder}")
     found = find(folder, [layout._replace(folders=(*layout.folders, ".")) for layout in layouts])
     if found.missing:
         raise ValueError(f"{found.folder / found.missing[0]} is missing")
@@ -133,7 +133,7 @@ def _install(found: Found, layouts: tuple[Layout, ...], folder: Path, scratch: P
     staged = scratch / "unpacked"
     staged.mkdir()
     names = []
-    for name, content in contents(found):
+    for name, content, _ in contents(found):
         (staged / name).write_bytes(content)
         names.append(name)
     return _move({staged / name: homes[name] / name for name in names})

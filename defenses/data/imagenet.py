@@ -30,13 +30,16 @@ def read(folder: Path, resize: Resize) -> Dataset:
 
     Any part of the images will do; labels are right as long as `classes` knows all classes. Images come in the
     order of their file names, in which the first validation images are of many classes.
-    Raises ValueError that names what is missing. Source: O. Russakovsky et al., arXiv 1409.0575.
+    No digests of single pictures are published, so they are not compared with any. Raises ValueError that names what
+    is missing. Source: O. Russakovsky et al., arXiv 1409.0575.
     """
+    checked(resize)
     root = folder / "imagenet"
     if not (root / "val").is_dir():
-        raise ValueError(f"{root / 'val'} is missing")
+        command = f"python -m defenses data fetch imagenet --data-dir {folder} --from FOLDER"
+        raise ValueError(f"{root / 'val'} is missing; `{command}` copies it from class folders")
     known = classes(root / "val", root / CLASSES)
-    splits = {part: _split(root / part, known, checked(resize)) for part in ("train", "val") if (root / part).is_dir()}
+    splits = {part: _split(root / part, known, resize) for part in ("train", "val") if (root / part).is_dir()}
     return Dataset("imagenet", (resize.crop, resize.crop, 3), known.names, splits.get("train"), splits["val"])
 
 
@@ -65,7 +68,7 @@ def _listed(file: Path) -> Classes:
         wnids = tuple(str(entry["wnid"]) for entry in entries)
         names = tuple(str(entry["name"]) for entry in entries)
         indices = [entry["index"] for entry in entries]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{file} must be a JSON list of {{index, wnid, name}} ({error})") from error
     if indices != list(range(NUM_CLASSES)) or list(wnids) != sorted(set(wnids)):
         raise ValueError(f"{file} must list {NUM_CLASSES} classes, index 0..{NUM_CLASSES - 1} in the order of wnids")

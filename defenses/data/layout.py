@@ -11,6 +11,18 @@ from typing import NamedTuple
 Contents = Iterator[tuple[str, bytes]]
 
 
+class Unpacked(NamedTuple):
+    """What a file holds: a name, bytes, and the file itself, which is of the same name where nothing is packed."""
+
+    name: str
+    content: bytes
+    origin: Path
+
+    def __str__(self) -> str:
+        """How messages call it."""
+        return str(self.origin) if self.origin.name == self.name else f"{self.name} in {self.origin}"
+
+
 class Layout(NamedTuple):
     """One form in which a data set is published: all of these files together hold it.
 
@@ -43,10 +55,17 @@ def find(folder: Path, layouts: Iterable[Layout]) -> Found:
     return min(found, key=lambda one: len(one.missing) / len(one.layout.sha256))
 
 
-def contents(found: Found) -> Contents:
-    """Name and bytes of everything that the present files hold, unpacked; ValueError names a damaged file."""
+def contents(found: Found) -> Iterator[Unpacked]:
+    """Everything that the present files hold, unpacked but not compared; ValueError names a damaged file."""
     for path in found.present:
-        yield from found.layout.unpack(path)
+        for name, content in found.layout.unpack(path):
+            yield Unpacked(name, content, path)
+
+
+def require_published(content: bytes, sha256: str, title: str) -> None:
+    """Raise ValueError, which calls the content `title`, unless its sha256 is the published one."""
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{title} must have sha256 {sha256}, its {len(content)} bytes have another")
 
 
 def is_published(path: Path, layout: Layout) -> bool:

@@ -6,10 +6,9 @@ import numpy as np
 
 from defenses.data import idx
 from defenses.data.dataset import Bytes, Dataset, Split
-from defenses.data.layout import Layout, contents, find, gunzipped, plain
+from defenses.data.layout import Layout, contents, find, gunzipped, plain, require_published
 
 IMAGE_SHAPE = (28, 28, 1)
-COUNTS = {"train": 60000, "t10k": 10000}
 DIGITS = tuple("0123456789")
 CLOTHES = (
     "T-shirt/top",
@@ -74,7 +73,8 @@ def read_mnist(folder: Path) -> Dataset:
     """MNIST from the data folder: 60,000 images to fit on, 10,000 held out, (28, 28, 1) grey, in the files' order.
 
     The folder holds mnist/ or MNIST/raw/ with the four files, compressed or not. Raises ValueError that names a
-    missing, damaged or foreign file. Source: Y. LeCun, C. Cortes and C. Burges (1998).
+    file that is missing or does not hold the published bytes, with their sha256.
+    Source: Y. LeCun, C. Cortes and C. Burges (1998).
     """
     return _read("mnist", MNIST, DIGITS, folder)
 
@@ -91,20 +91,14 @@ def _read(name: str, layouts: tuple[Layout, ...], classes: tuple[str, ...], fold
     found = find(folder, layouts)
     if found.missing:
         raise ValueError(f"{found.folder / found.missing[0]} is missing")
-    arrays = {file: idx.parse(content, str(found.folder / file)) for file, content in contents(found)}
-    train, test = (_split(arrays, part, found.folder) for part in COUNTS)
-    return Dataset(name, IMAGE_SHAPE, classes, train, test)
+    published, _ = layouts
+    arrays = {}
+    for file in contents(found):
+        require_published(file.content, published.sha256[file.name], str(file))
+        arrays[file.name] = idx.parse(file.content, str(file))
+    return Dataset(name, IMAGE_SHAPE, classes, _split(arrays, "train"), _split(arrays, "t10k"))
 
 
-def _split(arrays: dict[str, np.ndarray], part: str, folder: Path) -> Split:
-    images = _shaped(arrays, f"{part}-images-idx3-ubyte", (COUNTS[part], *IMAGE_SHAPE[:2]), folder)
-    labels = _shaped(arrays, f"{part}-labels-idx1-ubyte", (COUNTS[part],), folder)
-    if labels.max() > 9:
-        raise ValueError(f"{folder / part}-labels-idx1-ubyte must hold labels 0..9, it has {labels.max()}")
+def _split(arrays: dict[str, np.ndarray], part: str) -> Split:
+    images, labels = arrays[f"{part}-images-idx3-ubyte"], arrays[f"{part}-labels-idx1-ubyte"]
     return Split(Bytes(images[..., None]), labels.astype(np.int32))
-
-
-def _shaped(arrays: dict[str, np.ndarray], file: str, shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    if arrays[file].shape != shape:
-        raise ValueError(f"{folder / file} must hold shape {shape}, it has {arrays[file].shape}")
-    return arrays[file]

@@ -38,7 +38,7 @@ class Source(NamedTuple):
     terms: source and licence. image_shape: (h, w, c) that a network takes, of picture files by default.
     layouts: the forms in which its files may lie in the data folder.
     download: None where files are not to be had without more ado.
-    read: (data folder, resize for picture files) -> Dataset; ValueError names a missing or damaged file.
+    read: (data folder, resize for picture files) -> Dataset; ValueError names a file that is missing or not published.
     presence: data folder -> what of it is there; reads every file to check its sha256.
     """
 
@@ -55,19 +55,24 @@ def load(name: str, folder: Path, resize: Resize | None = None) -> Dataset:
     """The data set of that name, read from the data folder; the same call gives the same object.
 
     resize: how picture files become images, by default `Resize()`; imagenet only.
-    Raises ValueError for an unknown name, and for files that are missing, damaged or foreign: it names the file
-    and the command that gets it.
+    Raises ValueError for an unknown name, and for files that are missing or hold other data than the published: it
+    names the file, its sha256 and the command that gets it. The pictures of imagenet have no published sha256.
     """
     if name not in SOURCES:
         raise ValueError(f"dataset must be one of {', '.join(SOURCES)}, got {name!r}")
+    if resize is not None and name != "imagenet":
+        raise ValueError(f"resize is for picture files, {name} has images of shape {SOURCES[name].image_shape}")
     return _load(name, folder.absolute(), resize)
 
 
 @cache
 def _load(name: str, folder: Path, resize: Resize | None) -> Dataset:
+    source = SOURCES[name]
     try:
-        return SOURCES[name].read(folder, resize)
+        return source.read(folder, resize)
     except ValueError as error:
+        if source.download is None:
+            raise
         command = f"python -m defenses data fetch {name} --data-dir {folder}"
         raise ValueError(f"{error}; `{command}` gets it, or takes it --from FOLDER") from error
 
@@ -108,17 +113,7 @@ def _of_files(
     def presence(folder: Path) -> Presence:
         return files_presence(layouts, folder, *counts)
 
-    return Source(title, terms, image_shape, layouts, download, _unresized(read), presence)
-
-
-def _unresized(read: Callable[[Path], Dataset]) -> Callable[[Path, Resize | None], Dataset]:
-    def checked_read(folder: Path, resize: Resize | None) -> Dataset:
-        dataset = read(folder)
-        if resize is not None:
-            raise ValueError(f"resize is for picture files, {dataset.name} has images of shape {dataset.image_shape}")
-        return dataset
-
-    return checked_read
+    return Source(title, terms, image_shape, layouts, download, lambda folder, _: read(folder), presence)
 
 
 SOURCES: dict[str, Source] = {
@@ -128,7 +123,7 @@ SOURCES: dict[str, Source] = {
         digits.IMAGE_SHAPE,
         (),
         None,
-        _unresized(lambda folder: digits.load()),
+        lambda *_: digits.load(),
         _digits_presence,
     ),
     "mnist": _of_files(

@@ -254,8 +254,15 @@ def test_a_folder_that_lacks_a_file_is_refused(folder, tmp_path):
     write(tmp_path / "given", {"images": PARTS["images"]})
     with pytest.raises(ValueError, match="given/labels is missing"):
         fetch("mnist", folder, tmp_path / "given")
-    with pytest.raises(ValueError, match=r"--from must be a folder, got .*nowhere"):
-        fetch("mnist", folder, tmp_path / "nowhere")
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "cifar10", "imagenet", "resnet20-12fca82f.th"])
+@pytest.mark.parametrize("place", ["nowhere", "file"])
+def test_what_is_no_folder_is_refused(folder, tmp_path, name, place):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=f"^--from must be a folder, got {tmp_path / place}$"):
+        fetch(name, folder, tmp_path / place)
     assert not folder.exists()
 
 
@@ -302,6 +309,7 @@ def test_imagenet_is_copied_from_class_folders(folder, tmp_path, place):
 def test_imagenet_needs_a_folder_with_whole_pictures_of_known_classes(folder, tmp_path):
     with pytest.raises(ValueError, match=r"imagenet can't be downloaded without an account: .* use --from FOLDER"):
         fetch("imagenet", folder)
+    (tmp_path / "given").mkdir()
     with pytest.raises(ValueError, match=r"given must hold class folders with .JPEG files, it has none"):
         fetch("imagenet", folder, tmp_path / "given")
     class_folders(tmp_path / "given")
@@ -320,20 +328,45 @@ def test_load_knows_its_names(folder):
         load("x", folder)
 
 
-@pytest.mark.parametrize(
-    ("name", "file"),
-    [
-        ("mnist", "mnist/train-images-idx3-ubyte"),
-        ("fashion-mnist", "fashion_mnist/train-images-idx3-ubyte"),
-        ("cifar10", "cifar-10-batches-bin/data_batch_1.bin"),
-        ("imagenet", "imagenet/val"),
-    ],
-)
-def test_a_missing_file_is_named_with_what_to_do(folder, name, file):
-    with pytest.raises(ValueError, match=rf"{file} is missing; `python -m defenses data fetch {name} .*--from FOLDER$"):
+FILES = {
+    "mnist": "mnist/train-images-idx3-ubyte",
+    "fashion-mnist": "fashion_mnist/train-images-idx3-ubyte",
+    "cifar10": "cifar-10-batches-bin/data_batch_1.bin",
+}
+
+
+@pytest.mark.parametrize("name", [*FILES, "imagenet"])
+def test_what_is_missing_is_named_with_what_to_do(folder, name):
+    command = f"`python -m defenses data fetch {name} --data-dir {folder}"
+    advice = f"{command}` gets it, or takes it --from FOLDER$"
+    if name == "imagenet":
+        advice = f"{command} --from FOLDER` copies it from class folders$"
+    with pytest.raises(ValueError, match=f"^{folder / FILES.get(name, 'imagenet/val')} is missing; {advice}"):
         load(name, folder)
     assert not folder.exists()
     assert SOURCES[name].presence(folder).state == "absent"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_data_that_are_not_published_are_named_with_what_to_do(folder, name):
+    layout, path = SOURCES[name].layouts[0], folder / FILES[name]
+    write(path.parent, dict.fromkeys(layout.sha256, b"other data"))
+    refusal = f"{path} must have sha256 {layout.sha256[path.name]}, its 10 bytes have another"
+    command = f"python -m defenses data fetch {name} --data-dir {folder}"
+    with pytest.raises(ValueError, match=f"^{refusal}; `{command}` gets it, or takes it --from FOLDER$"):
+        load(name, folder)
+
+
+def test_no_command_is_named_where_it_would_not_help(folder):
+    (folder / "imagenet/val").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"has 0 of 1000 class folders$"):
+        load("imagenet", folder)
+    with pytest.raises(ValueError, match=r"resize.crop must lie in 1..resize.size = 32, got 64$"):
+        load("imagenet", folder, Resize(32, 64))
+    assert load("digits", folder).image_shape == (8, 8, 1)
+    for name, shape in (("digits", r"\(8, 8, 1\)"), ("cifar10", r"\(32, 32, 3\)")):
+        with pytest.raises(ValueError, match=rf"^resize is for picture files, {name} has images of shape {shape}$"):
+            load(name, folder, Resize())
 
 
 def test_load_reads_once(folder, monkeypatch):
@@ -348,12 +381,6 @@ def test_load_reads_once(folder, monkeypatch):
     assert load("imagenet", folder) is load("imagenet", folder)
     load("imagenet", folder, Resize(32, 32))
     assert reads == [(folder, None), (folder, Resize(32, 32))]
-
-
-def test_resize_is_for_picture_files(folder):
-    assert load("digits", folder).image_shape == (8, 8, 1)
-    with pytest.raises(ValueError, match=r"resize is for picture files, digits has images of shape \(8, 8, 1\)"):
-        load("digits", folder, Resize())
 
 
 def test_what_is_there_of_a_data_set(folder):

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import struct
 from pathlib import Path
 
@@ -25,13 +26,14 @@ def drawn(part):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A data folder with a small MNIST in plain files."""
-    monkeypatch.setattr(mnist, "COUNTS", COUNTS)
+    """A data folder with a small MNIST in plain files, which counts as the published one and as Fashion-MNIST."""
     (tmp_path / "mnist").mkdir()
     for part in COUNTS:
-        images, labels = drawn(part)
-        (tmp_path / f"mnist/{part}-images-idx3-ubyte").write_bytes(packed(images))
-        (tmp_path / f"mnist/{part}-labels-idx1-ubyte").write_bytes(packed(labels))
+        for name, array in zip(("images-idx3", "labels-idx1"), drawn(part), strict=True):
+            file, content = f"{part}-{name}-ubyte", packed(array)
+            (tmp_path / "mnist" / file).write_bytes(content)
+            for layout in (mnist.MNIST_FILES, mnist.FASHION_FILES):
+                monkeypatch.setitem(layout.sha256, file, hashlib.sha256(content).hexdigest())
     return tmp_path
 
 
@@ -83,23 +85,43 @@ IMAGES, LABELS = packed(drawn("t10k")[0]), packed(drawn("t10k")[1])
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("content", "message"),
     [
-        ("t10k-images-idx3-ubyte", IMAGES[:-1], "must have 3936 bytes for shape .*, it has 3935"),
-        ("t10k-images-idx3-ubyte", IMAGES + b"x", "must have 3936 bytes for shape .*, it has 3937"),
-        ("t10k-images-idx3-ubyte", IMAGES[:9], "must hold 3 dimensions in its first 16 bytes, it has 9"),
-        ("t10k-images-idx3-ubyte", b"", "must be an idx file of unsigned bytes"),
-        ("t10k-images-idx3-ubyte", b"\x80\x02" + IMAGES[2:], "must be an idx file of unsigned bytes"),
-        ("t10k-images-idx3-ubyte", b"\0\0\x0d" + IMAGES[3:], "must be an idx file of unsigned bytes"),
-        ("t10k-images-idx3-ubyte", LABELS, r"must hold shape \(5, 28, 28\), it has \(5,\)"),
-        ("t10k-labels-idx1-ubyte", packed(np.zeros(4, np.uint8)), r"must hold shape \(5,\), it has \(4,\)"),
-        ("t10k-labels-idx1-ubyte", packed(np.full(5, 10, np.uint8)), "must hold labels 0..9, it has 10"),
+        (IMAGES[:-1], "must have 3936 bytes for shape .*, it has 3935"),
+        (IMAGES + b"x", "must have 3936 bytes for shape .*, it has 3937"),
+        (IMAGES[:9], "must hold 3 dimensions in its first 16 bytes, it has 9"),
+        (b"", "must be an idx file of unsigned bytes"),
+        (b"\x80\x02" + IMAGES[2:], "must be an idx file of unsigned bytes"),
+        (b"\0\0\x0d" + IMAGES[3:], "must be an idx file of unsigned bytes"),
     ],
 )
-def test_a_damaged_or_foreign_file_is_named(folder, name, content, message):
+def test_what_is_no_idx_file_is_named(content, message):
+    with pytest.raises(ValueError, match=f"^file {message}"):
+        idx.parse(content, "file")
+
+
+@pytest.mark.parametrize("read", [mnist.read_mnist, mnist.read_fashion_mnist])
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t10k-images-idx3-ubyte", IMAGES[:-1]),
+        ("t10k-images-idx3-ubyte", b""),
+        ("t10k-images-idx3-ubyte", LABELS),
+        ("t10k-labels-idx1-ubyte", packed(np.zeros(5, np.uint8))),
+        ("train-labels-idx1-ubyte", packed(drawn("train")[1][::-1])),
+    ],
+)
+def test_a_file_that_is_not_the_published_one_is_named(folder, name, content, compressed, read):
     (folder / "mnist" / name).write_bytes(content)
-    with pytest.raises(ValueError, match=f"mnist/{name} {message}"):
-        mnist.read_mnist(folder)
+    home = folder / ("mnist" if read is mnist.read_mnist else "fashion_mnist")
+    (folder / "mnist").rename(home)
+    if compressed:
+        compress(home)
+    title = f"{name} in {home / name}.gz" if compressed else f"{home / name}"
+    message = f"^{title} must have sha256 {mnist.MNIST_FILES.sha256[name]}, its {len(content)} bytes have another$"
+    with pytest.raises(ValueError, match=message):
+        read(folder)
 
 
 @pytest.mark.parametrize("damage", [lambda c: c[: len(c) // 2], lambda c: c[:-4], lambda c: b"no gzip" + c])
