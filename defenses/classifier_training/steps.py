@@ -1,4 +1,4 @@
-"""The jitted steps: one of training, one of testing, with weights and images of a split kept on the device."""
+"""The steps of training and of testing, with weights and images of a split kept on the device."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, Num, PyTree
 
-from defenses.classifier_training.adversarial import perturbed
+from defenses.classifier_training.adversarial import Ascent, ascent
 from defenses.classifier_training.augmentation import AUGMENTATIONS
 from defenses.classifier_training.recipe import Recipe
 from defenses.classifier_training.schedules import SCHEDULES
@@ -70,16 +70,27 @@ class Sums(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """Jitted functions of one network, recipe and key.
+    """Jitted functions of one network, recipe and key; `train` calls them from the host.
 
     start: (params) -> state before the first step.
     order: (epoch) -> (images,) int32, the rows of that epoch in its order.
-    train: (state, sums, order, rows) -> state and sums after one batch.
+    batch: (step, order, rows) -> the adversary's key, augmented images (n, h, w, c) float32 in [0, 1], labels (n,).
+    ascent: the adversary, None without one.
+    update: (state, sums, images, labels) -> state and sums after one batch of those images.
     """
 
     start: Callable[[PyTree], State]
     order: Callable[[int], Int[Array, " n"]]
-    train: Callable[[State, Sums, Int[Array, " n"], Rows], tuple[State, Sums]]
+    batch: Callable[[Int[Array, ""], Int[Array, " n"], Rows], tuple[Key[Array, ""], Array, Array]]
+    ascent: Ascent | None
+    update: Callable[[State, Sums, Array, Array], tuple[State, Sums]]
+
+    def train(self, state: State, sums: Sums, order: Int[Array, " n"], rows: Rows) -> tuple[State, Sums]:
+        """State and sums after the next batch of `order`, perturbed if there is an adversary."""
+        key, images, labels = self.batch(state.step, order, rows)
+        if self.ascent is not None:
+            images = self.ascent.perturbed(state.params, key, images, labels)
+        return self.update(state, sums, images, labels)
 
 
 def precision() -> str:
@@ -112,7 +123,7 @@ def training_steps(network: Network, recipe: Recipe, images: int, key: Key[Array
         optax.add_decayed_weights(recipe.weight_decay, mask), optax.sgd(schedule, MOMENTUM, nesterov=True)
     )
     scores_of = training_logits(*shape, network.normalization)
-    evaluate = network.classifier({}).logits
+    adversary, evaluate = recipe.adversary, network.classifier({}).logits
     augment = AUGMENTATIONS[recipe.augmentation]
 
     def loss(params, images, labels):
@@ -120,11 +131,6 @@ def training_steps(network: Network, recipe: Recipe, images: int, key: Key[Array
         scores = scores.astype(jnp.float32)
         entropy = optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
         return entropy, (updated, (scores.argmax(-1) == labels).sum())
-
-    def attacked(params, key, images, labels):
-        if recipe.adversary is None:
-            return images
-        return perturbed(lambda moved: evaluate(params, moved), recipe.adversary, key, images, labels)
 
     @jax.jit
     def start(params):
@@ -135,12 +141,13 @@ def training_steps(network: Network, recipe: Recipe, images: int, key: Key[Array
         return jax.random.permutation(jax.random.fold_in(order_key, epoch), images)
 
     @jax.jit
-    def train(state, sums, order, rows):
-        augment_key, attack_key = jax.random.split(jax.random.fold_in(step_key, state.step))
-        first = state.step % per_epoch * recipe.batch_size
-        batch = jax.lax.dynamic_slice_in_dim(order, first, recipe.batch_size)
-        images, labels = _unit(augment(augment_key, rows.pixels[batch])), rows.labels[batch]
-        images = attacked(state.params, attack_key, images, labels)
+    def batch(step, order, rows):
+        augment_key, attack_key = jax.random.split(jax.random.fold_in(step_key, step))
+        numbers = jax.lax.dynamic_slice_in_dim(order, step % per_epoch * recipe.batch_size, recipe.batch_size)
+        return attack_key, _unit(augment(augment_key, rows.pixels[numbers])), rows.labels[numbers]
+
+    @jax.jit
+    def update(state, sums, images, labels):
         (entropy, (updated, correct)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, images, labels)
         updates, momenta = optimiser.update(gradient, state.optimiser, state.params)
         moved = optax.apply_updates(state.params, updates)
@@ -148,7 +155,7 @@ def training_steps(network: Network, recipe: Recipe, images: int, key: Key[Array
         sums = Sums(sums.loss + recipe.batch_size * entropy, sums.correct + correct)
         return State(params, momenta, state.step + 1), sums
 
-    return Steps(start, order, train)
+    return Steps(start, order, batch, adversary and ascent(evaluate, adversary), update)
 
 
 def measuring_step(network: Network, batch_size: int) -> Callable[[PyTree, Rows], float]:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from defenses.classifier_training.adversarial import Adversary, adversary, perturbed
+from defenses.classifier_training.adversarial import Adversary, adversary, ascent
 from defenses.classifier_training.epochs import train
 from defenses.classifier_training.recipe import Recipe, training_images
 from defenses.classifier_training.steps import Network
@@ -84,16 +83,19 @@ def robust_accuracy(classifier: Classifier, attack: Adversary, test: Split, seed
     """
     images = min(ROBUST_IMAGES, len(test.labels))
 
+    climber = ascent(classifier.logits, attack)
+
     @jax.jit
-    def correct(key, batch, labels):
-        moved = perturbed(lambda x: classifier.logits(classifier.params, x), attack, key, batch, labels)
-        return (classifier.logits(classifier.params, moved).argmax(-1) == labels).sum()
+    def correct(params, images, labels):
+        return (classifier.logits(params, images).argmax(-1) == labels).sum()
 
     right = 0
     for number, start in enumerate(range(0, images, BATCH)):
         rows = slice(start, min(start + BATCH, images))
         key = jax.random.fold_in(jax.random.key(seed), number)
-        right += int(correct(key, jnp.asarray(test.images[rows]), jnp.asarray(test.labels[rows])))
+        batch, labels = jax.device_put((test.images[rows], test.labels[rows]))
+        moved = climber.perturbed(classifier.params, key, batch, labels)
+        right += int(correct(classifier.params, moved, labels))
     share = right / images
     return asdict(attack) | {
         "images": images,

@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 from functools import cache
 
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from defenses.classifier_training import cost as cost_module
 from defenses.classifier_training import epochs, steps, trained
-from defenses.classifier_training.adversarial import Adversary, adversary, perturbed
-from defenses.classifier_training.cost import cost, forward_operations
+from defenses.classifier_training.adversarial import Adversary, adversary, ascent
+from defenses.classifier_training.cost import cost
 from defenses.classifier_training.recipe import RECIPES, Recipe, check, published
 from defenses.classifier_training.schedules import cosine, multistep
 from defenses.classifiers.architecture import Architecture
@@ -177,12 +179,13 @@ def test_bytes_and_floats_train_alike(data):
 
 def test_bfloat16_stays_inside_the_network(data):
     rows = steps.on_device(data.train)
-    made, state = built(RECIPE, "bfloat16")
+    made, state = built(ROBUST, "bfloat16")
     order = made.order(0)
-    text = made.train.lower(state, ZERO, order, rows).as_text()
+    text = jax.jit(made.train).lower(state, ZERO, order, rows).as_text()
     convolutions = [line for line in text.splitlines() if "stablehlo.convolution" in line]
-    assert len(convolutions) >= 4
+    assert len(convolutions) >= 4 + 4  # of the adversary, of the update
     assert all("bf16" in line.split(" : ")[-1] and "f32>" not in line.split(" : ")[-1] for line in convolutions)
+    made, state = built(RECIPE, "bfloat16")
     for number in range(3 * 18):
         state, _ = made.train(state, ZERO, made.order(number // 18), rows)
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(state.params))
@@ -222,6 +225,10 @@ def victim(whole, data):
     return lambda x: TINY.classifier(params).logits(params, x), images, jnp.asarray(data.test.labels[:200])
 
 
+def perturbed(logits, attack, key, images, labels):
+    return ascent(lambda _, moved: logits(moved), attack).perturbed(None, key, images, labels)
+
+
 def entropy(logits, images, labels):
     return -np.asarray(jax.nn.log_softmax(logits(images)))[np.arange(len(labels)), labels]
 
@@ -252,6 +259,42 @@ def test_pgd_is_its_formula(victim):
         moved = np.clip(moved, 0, 1)
     got = np.asarray(perturbed(logits, attack, key, images, labels))
     assert (np.abs(got - moved) < 1e-6).mean() > 0.999
+
+
+def counting(function, calls):
+    def counted(*arguments):
+        calls.append(function)
+        return function(*arguments)
+
+    return counted
+
+
+def test_the_host_calls_the_adversary_step_by_step(data):
+    """No convolution inside a loop of XLA, whose backward ones are many times slower on a CPU."""
+    rows, calls = steps.on_device(data.train), []
+    made, state = built(replace(RECIPE, adversary=adversary(8, 3)))
+    _, images, labels = made.batch(state.step, made.order(0), rows)
+    for function, arguments in (
+        (made.ascent.climb, (state.params, images, labels, images)),
+        (made.update, (state, ZERO, images, labels)),
+    ):
+        text = function.lower(*arguments).as_text()
+        assert "stablehlo.convolution" in text
+        assert "stablehlo.while" not in text
+    counted = made._replace(ascent=made.ascent._replace(climb=counting(made.ascent.climb, calls)))
+    for number in (1, 2):
+        counted.train(state, ZERO, made.order(0), rows)
+        assert len(calls) == 3 * number
+
+
+def test_the_update_learns_from_the_perturbed_images(data):
+    rows = steps.on_device(data.train)
+    made, state = built(ROBUST)
+    key, images, labels = made.batch(state.step, made.order(0), rows)
+    moved = made.ascent.perturbed(state.params, key, images, labels)
+    stepped = made.train(state, ZERO, made.order(0), rows)
+    assert leaves_equal(stepped, made.update(state, ZERO, moved, labels))
+    assert not leaves_equal(stepped, made.update(state, ZERO, images, labels))
 
 
 def test_the_random_start_follows_the_key(victim):
@@ -364,25 +407,52 @@ def test_published_recipes():
         published("resnet20", "imagenet")
 
 
-def test_cost_of_a_network_counted_by_hand(data):
-    network = steps.Network("dense", Architecture(Dense, {}, smooth=True), SHAPE, 10, NORMALIZATIONS["digits"])
-    multiply_adds = 64 * 10
-    assert forward_operations(network) == pytest.approx(2 * multiply_adds, rel=0.2)
-    known = cost(network, replace(RECIPE, adversary=adversary(8)), data, 0)
-    assert known.steps == 3 * 18
-    assert known.operations == pytest.approx(forward_operations(network) * 3 * 11 * 3 * 18 * 64)
-    assert known.seconds == pytest.approx(known.steps * known.seconds_per_step)
-    assert known.memory > data.train.images.nbytes
+HIDDEN = 500
 
 
 class Dense(nnx.Module):
     def __init__(self, image_shape, num_classes, rngs):
-        self.head = nnx.Linear(
-            image_shape[0] * image_shape[1], num_classes, kernel_init=tiny_network.UNIFORM, rngs=rngs
-        )
+        pixels = image_shape[0] * image_shape[1]
+        self.hidden = nnx.Linear(pixels, HIDDEN, kernel_init=tiny_network.UNIFORM, rngs=rngs)
+        self.head = nnx.Linear(HIDDEN, num_classes, kernel_init=tiny_network.UNIFORM, rngs=rngs)
 
     def __call__(self, images):
-        return self.head(images.reshape(len(images), -1))
+        return self.head(nnx.relu(self.hidden(images.reshape(len(images), -1))))
+
+
+DENSE = steps.Network("dense", Architecture(Dense, {}, smooth=True), SHAPE, 10, NORMALIZATIONS["digits"])
+
+
+def test_cost_of_a_network_counted_by_hand(data):
+    """A step of the adversary goes back through both layers to the pixels, the update to both layers' weights."""
+    first, second = 2 * 64 * HIDDEN, 2 * HIDDEN * 10
+    passes = 10 * 2 * (first + second) + 2 * first + 3 * second
+    known = cost(DENSE, replace(RECIPE, adversary=adversary(8)), data, 0)
+    assert known.steps == 3 * 18
+    assert known.operations == pytest.approx(3 * 18 * 64 * passes, rel=0.05)
+    assert known.seconds == pytest.approx(known.steps * known.seconds_per_step)
+    state = 2 * 4 * (64 * HIDDEN + HIDDEN * 10)
+    assert known.memory > data.train.images.nbytes + 2 * state
+
+
+class Slow:
+    """A function that takes a twentieth of a second longer."""
+
+    def __init__(self, function):
+        self.function, self.lower = function, function.lower
+
+    def __call__(self, *arguments):
+        time.sleep(0.05)
+        return self.function(*arguments)
+
+
+def test_cost_times_every_step_of_the_adversary(data, monkeypatch):
+    def slowed(*arguments):
+        made = steps.training_steps(*arguments)
+        return made._replace(ascent=made.ascent._replace(climb=Slow(made.ascent.climb)))
+
+    monkeypatch.setattr(cost_module, "training_steps", slowed)
+    assert cost(DENSE, replace(RECIPE, adversary=adversary(8, 4)), data, 0).seconds_per_step > 4 * 0.05
 
 
 # the trainer of the small networks
