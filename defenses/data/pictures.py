@@ -43,6 +43,8 @@ class Pictures:
                 return prepared(picture, self.resize)
         except DAMAGED as error:
             raise ValueError(f"{path} must be a whole picture file ({error})") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
 
 def opened(path: Path) -> Image.Image:
@@ -54,7 +56,7 @@ def require_whole(path: Path) -> None:
     """Raise ValueError unless the file is a picture to its end; decodes an eighth of its resolution where it can."""
     try:
         with opened(path) as picture:
-            picture.draft("RGB", (picture.width // 8, picture.height // 8))
+            picture.draft("RGB", (max(1, picture.width // 8), max(1, picture.height // 8)))
             picture.load()
     except DAMAGED as error:
         raise ValueError(f"{path} must be a whole picture file ({error})") from error

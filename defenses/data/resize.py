@@ -19,6 +19,7 @@ class Resize(NamedTuple):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
+MAX_PIXELS = 1 << 26  # of a resized picture: 256 pixels are the shorter side of pictures up to 1024 times as long
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -35,11 +36,15 @@ def prepared(picture: Image.Image, resize: Resize) -> Float32[np.ndarray, "h w c
     """A picture of any size and mode as (crop, crop, 3) float32 in [0, 1].
 
     The longer side is rounded down, the crop's corner to the nearest pixel (half to even), as torchvision's
-    `Resize` and `CenterCrop` do on pictures of Pillow.
+    `Resize` and `CenterCrop` do on pictures of Pillow. Raises ValueError for one so long that it would be resized to
+    more than `MAX_PIXELS`.
     """
-    picture = picture.convert("RGB")
     shorter = min(picture.size)
     width, height = (resize.size * side // shorter for side in picture.size)
+    if width * height > MAX_PIXELS:
+        sides = f"{picture.width} × {picture.height} pixels would become {width} × {height}"
+        raise ValueError(f"a picture of {sides}, allowed are {MAX_PIXELS} in all")
+    picture = picture.convert("RGB")
     picture = picture.resize((width, height), FILTERS[resize.interpolation])
     left, top = round((width - resize.crop) / 2), round((height - resize.crop) / 2)
     picture = picture.crop((left, top, left + resize.crop, top + resize.crop))

@@ -1,5 +1,6 @@
 import io
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from defenses.data import imagenet
-from defenses.data.pictures import Pictures
+from defenses.data.pictures import Pictures, require_whole
 from defenses.data.resize import Resize, checked, prepared
 
 DATA = Path(__file__).parents[2] / "data"
@@ -200,6 +201,30 @@ def test_a_file_that_is_no_list_is_named(folder, content):
     (folder / "imagenet/classes.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"classes.json must (be a JSON list|list 1000 classes)"):
         imagenet.read(folder, SMALL)
+
+
+@pytest.mark.parametrize("size", [(60000, 1), (1, 60000)])
+def test_a_picture_that_would_become_too_large_is_refused_at_once(folder, size):
+    images = pictures(folder, Resize())
+    Image.new("RGB", size).save(images.paths[1], "JPEG")
+    width, height = (256 * side for side in size)
+    refusal = f"a picture of {size[0]} × {size[1]} pixels would become {width} × {height}, allowed are 67108864 in all"
+    start = time.process_time()
+    with pytest.raises(ValueError, match=f"^{images.paths[1]}: {refusal}$"):
+        images[:]
+    assert time.process_time() - start < 5
+
+
+def test_a_picture_a_thousand_times_as_long_as_wide_is_read():
+    assert prepared(Image.new("RGB", (1024, 1)), Resize()).shape == (224, 224, 3)
+    with pytest.raises(ValueError, match=r"1025 × 1 pixels would become 262400 × 256, allowed are 67108864 in all"):
+        prepared(Image.new("RGB", (1025, 1)), Resize())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 7), (60000, 1), (9, 700)])
+def test_small_and_narrow_pictures_are_whole(tmp_path, size):
+    Image.new("RGB", size).save(tmp_path / "a.JPEG")
+    require_whole(tmp_path / "a.JPEG")
 
 
 def as_gif(content):
