@@ -13,7 +13,8 @@ from defenses.classifiers.architecture import Architecture
 from defenses.weights import named
 
 OWN_NAMES = "own names"
-COUNTER = "num_batches_tracked"  # of PyTorch's batch norms; inference has no use for it
+COUNTER = ".num_batches_tracked"  # of PyTorch's batch norms; inference has no use for it
+VARIANCE = "/var"  # of our batch norms
 Arrays = Mapping[str, np.ndarray]
 Scheme = Callable[[Arrays], Arrays]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -26,10 +27,11 @@ def convert(arrays: Arrays, architecture: Architecture, template: PyTree, path: 
         which trained weights are stored. The own names are tried first, then the architecture's schemes in their order.
     path: the file, for messages.
     Raises ValueError when no scheme gives exactly the template's names and shapes, with the first array that is
-    missing, unexpected or misshapen, and when a value is not finite in float32.
+    missing, unexpected or misshapen; when two arrays become one; when an array holds truth values, a value is not
+    finite in float32, or a variance is negative.
     """
     expected = {name: leaf.shape for name, leaf in named(template).items()}
-    arrays = {name: array for name, array in arrays.items() if not _is_counter(name, array)}
+    arrays = {name: _float32(array, name, path) for name, array in arrays.items() if not _is_counter(name, array)}
     schemes = {OWN_NAMES: _own_names(expected), **architecture.schemes}
     unknown, misfits = {}, {}
     for scheme, rename in schemes.items():
@@ -38,20 +40,28 @@ def convert(arrays: Arrays, architecture: Architecture, template: PyTree, path: 
         except KeyError as error:
             unknown[scheme] = f"{error.args[0]} is unknown"
             continue
-        except (ValueError, IndexError) as error:  # a shape that it can't lay out
-            unknown[scheme] = f"the shapes don't fit ({error})"
+        except (ValueError, IndexError) as error:  # a shape that it can't lay out, two names of one array
+            unknown[scheme] = f"the arrays don't fit ({error})"
             continue
         if misfit := _misfit(converted, expected):
             misfits[scheme] = _told(misfit, rename, arrays)
             continue
-        leaves = [_float32(converted[name], name, path) for name in expected]
+        leaves = [_leaf(converted[name], name, path) for name in expected]
         return jax.tree.unflatten(jax.tree.structure(template), leaves)
     faults = "; ".join(f"by {scheme}: {fault}" for scheme, fault in (misfits or unknown).items())
     raise ValueError(f"{path}: its arrays are not those of the network; {faults} (tried {', '.join(schemes)})")
 
 
 def _is_counter(name: str, array: np.ndarray) -> bool:
-    return name.endswith(COUNTER) and np.issubdtype(array.dtype, np.integer)
+    return name.endswith(COUNTER) and array.shape == () and np.issubdtype(array.dtype, np.integer)
+
+
+def _float32(array: np.ndarray, name: str, path: Path) -> np.ndarray:
+    """The same numbers in one dtype, so that schemes can join arrays; what is too large becomes infinite."""
+    if array.dtype == np.bool_:
+        raise ValueError(f"{path}: {name} holds truth values, expected numbers")
+    with np.errstate(over="ignore"):
+        return np.asarray(array, np.float32)
 
 
 def _own_names(expected: Shapes) -> Scheme:
@@ -99,9 +109,9 @@ def _origin(name: str, rename: Scheme, arrays: Arrays) -> str | None:
     return None
 
 
-def _float32(array: np.ndarray, name: str, path: Path) -> jax.Array:
-    with np.errstate(over="ignore"):
-        values = np.array(array, np.float32, order="C")
-    if not np.isfinite(values).all():
+def _leaf(array: np.ndarray, name: str, path: Path) -> jax.Array:
+    if not np.isfinite(array).all():
         raise ValueError(f"{path}: {name} holds values that are not finite in float32")
-    return jnp.asarray(values)
+    if name.endswith(VARIANCE) and (array < 0).any():
+        raise ValueError(f"{path}: {name} holds {array.min():.3g}, variances must be >= 0")
+    return jnp.asarray(np.array(array, order="C"))

@@ -28,8 +28,8 @@ def read_arrays(path: Path, sha256: str = "") -> dict[str, np.ndarray]:
     sha256: the file's hash or its leading digits, in hexadecimal; "" where it is not known. A name that ends in eight
         such digits, `resnet50-0676ba61.pth`, is held to them: so `torch.hub` names files.
     The format is told by the content. Raises ValueError, naming the file, what was expected and what was found, for
-    a missing, truncated or altered file, for one whose ending belongs to the other format, and for a pickle that
-    asks for anything but tensors.
+    a missing, truncated or altered file, for one whose ending belongs to the other format, for a pickle that asks for
+    anything but tensors, and for tensors that share more than the file holds.
     """
     path = Path(path)
     content = _content(path)
@@ -60,7 +60,10 @@ def _check_hash(path: Path, content: bytes, sha256: str) -> None:
         raise ValueError(f"{path}: expected sha256 {sha256}, found {found}")
     name = _HUB_NAME.fullmatch(path.name)
     if name and not found.startswith(name[1]):
-        raise ValueError(f"{path}: expected a sha256 that starts with {name[1]} as the name says, found {found}")
+        raise ValueError(
+            f"{path}: expected a sha256 that starts with {name[1]} as the name says, found {found}; "
+            "rename the file if these digits are no hash"
+        )
 
 
 def _read(path: Path, content: bytes) -> dict[str, np.ndarray]:
@@ -68,7 +71,11 @@ def _read(path: Path, content: bytes) -> dict[str, np.ndarray]:
     expected = _FORMATS.get(path.suffix.lower(), found)
     if found != expected:
         raise ValueError(f"expected a {expected} file as its name says, found {found}")
-    return read(content)
+    arrays = read(content)
+    size = sum(array.nbytes for array in arrays.values())
+    if size > len(content):
+        raise ValueError(f"holds arrays of {size} bytes in {len(content)}: they overlap")
+    return arrays
 
 
 def _format(content: bytes):

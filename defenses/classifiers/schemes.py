@@ -1,7 +1,8 @@
 """How published PyTorch checkpoints name and lay out the arrays of our networks.
 
-A scheme maps {published name: array} to {our name, joined by "/": array in our layout}, and raises KeyError for
-a name that it does not know. Shapes are not checked here: whoever loads compares with the network's template.
+A scheme maps {published name: array of float32} to {our name, joined by "/": array in our layout}. It raises KeyError
+for a name that it does not know, and ValueError for two names of the same array. Shapes are not checked here: whoever
+loads compares with the network's template.
 """
 
 import re
@@ -14,7 +15,6 @@ Scheme = Callable[[Arrays], dict[str, np.ndarray]]
 Rules = Sequence[tuple[str, str]]  # (pattern of a whole layer or array name, what it becomes), the first match counts
 
 _LEAF = r"\.(?:weight|bias|running_mean|running_var)$"
-_UNUSED = "num_batches_tracked"
 _KERNELS = {2: "kernel", 4: "kernel"}  # a weight of these dimensions; any other scales a norm
 _OWN = {"bias": "bias", "running_mean": "mean", "running_var": "var"}
 _FEATURES = (512, 7, 7)  # of VGG-16, as PyTorch flattens them
@@ -24,11 +24,20 @@ def scheme(*rules: tuple[str, str]) -> Scheme:
     """The scheme that renames by `rules` into dotted names, in which a number is an index into a sequence."""
 
     def convert(arrays: Arrays) -> dict[str, np.ndarray]:
-        return dict(
-            _laid_out(_renamed(rules, name), array) for name, array in arrays.items() if not name.endswith(_UNUSED)
-        )
+        own, origins = {}, {}
+        for origin, array in arrays.items():
+            name, own_array = _laid_out(_renamed(rules, origin), array)
+            _require_new(name, origin, origins)
+            own[name] = own_array
+        return own
 
     return convert
+
+
+def _require_new(name: str, origin: str, origins: dict[str, str]) -> None:
+    """Note where an array comes from; raise ValueError when the same comes from elsewhere already."""
+    if origins.setdefault(name, origin) != origin:
+        raise ValueError(f"{origins[name]} and {origin} are two names of {name}")
 
 
 def _renamed(rules: Rules, name: str) -> str:
@@ -75,11 +84,14 @@ def _with_fused_attention(convert: Scheme) -> Scheme:
 
     def converted(arrays: Arrays) -> dict[str, np.ndarray]:
         fused = dict(arrays)
+        origins = {name: name for name in arrays}
         for name in arrays:
             if match := re.fullmatch(r"(.*\.)(query|q_proj)(\.\w+)", name):
                 before, query, after = match.groups()
                 parts = ("query", "key", "value") if query == "query" else ("q_proj", "k_proj", "v_proj")
-                fused[f"{before}qkv{after}"] = np.concatenate([fused.pop(f"{before}{part}{after}") for part in parts])
+                whole = f"{before}qkv{after}"
+                _require_new(whole, name, origins)
+                fused[whole] = np.concatenate([fused.pop(f"{before}{part}{after}") for part in parts])
         return convert(fused)
 
     return converted

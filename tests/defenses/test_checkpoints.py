@@ -17,6 +17,7 @@ from defenses.classifiers.network import initial, template
 from tests.defenses.torch_files import archive, dictionary, legacy, storage, tensor
 
 WEIGHTS = Path(__file__).parents[2] / "data" / "weights"
+BFLOAT16 = ml_dtypes.bfloat16
 SIX = np.arange(6, dtype="<f4")
 BOTH = dictionary(a=tensor(), b=tensor((2,), (2,), 1, storage("1", 4)))
 
@@ -117,10 +118,13 @@ def test_the_hash_is_held_to(tmp_path):
 def test_the_digits_in_a_name_are_held_to(tmp_path):
     path = zipped(tmp_path / "a.pth")
     digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    advice = "rename the file if these digits are no hash"
     for suffix in (".pth", ".th"):
         assert read_arrays(path.rename(path.with_name(f"net-v1-{digits}{suffix}")))
         path = zipped(tmp_path / f"net-12345678{suffix}")
-        with pytest.raises(ValueError, match=f"expected a sha256 that starts with 12345678 .*, found {digits}"):
+        with pytest.raises(
+            ValueError, match=f"expected a sha256 that starts with 12345678 .*, found {digits}.*; {advice}$"
+        ):
             read_arrays(path)
     assert read_arrays(zipped(tmp_path / "net-1234567.pth"))
 
@@ -246,6 +250,12 @@ MISFITS = [
     (with_array("conv.weight", np.ones((1, 1, 1))), "conv.weight is unknown; .*by published: 3 is unknown"),
     (with_array("fc0.bias", np.full(5, np.nan)), "heads/0/bias holds values that are not finite"),
     (with_array("fc0.bias", np.full(5, 1e300)), "heads/0/bias holds values that are not finite"),
+    (with_array("fc0.bias", np.ones(5, bool)), "^toy.pth: fc0.bias holds truth values, expected numbers$"),
+    (with_array("bn.running_var", np.array([1, 0, -0.5, 2])), "norm/var holds -0.5, variances must be >= 0$"),
+    (with_array("bn.num_batches_tracked", np.array(5.0)), "published: bn.num_batches_tracked is unknown"),
+    (with_array("bn.num_batches_tracked", np.array(True)), "bn.num_batches_tracked holds truth values"),
+    (with_array("bn.num_batches_tracked", np.array([5])), "published: bn.num_batches_tracked is unknown"),
+    (with_array("num_batches_tracked", np.array(5)), "published: num_batches_tracked is unknown"),
     (lambda arrays: {}, r"by own names: heads/0/bias is missing"),
 ]
 
@@ -256,7 +266,7 @@ def test_arrays_of_another_network_are_refused(change, message, checkpoint):
         convert(change(checkpoint), TOY, TEMPLATE, PATH)
     assert str(refusal.value).startswith("toy.pth: ")
     assert "\n" not in str(refusal.value)
-    if "finite" not in message:
+    if "holds" not in message:
         assert str(refusal.value).endswith("(tried own names, foreign, published)")
 
 
@@ -270,8 +280,45 @@ def test_a_scheme_that_fails_on_a_shape_is_no_crash(checkpoint):
     def reshaped(arrays):
         return {NAMES[name]: array.reshape(4, 3, 3, 3) for name, array in arrays.items()}
 
-    with pytest.raises(ValueError, match="by reshaped: the shapes don't fit"):
+    with pytest.raises(ValueError, match="by reshaped: the arrays don't fit"):
         convert(checkpoint, TOY._replace(schemes={"reshaped": reshaped}), TEMPLATE, PATH)
+
+
+def test_variances_may_be_zero_and_means_negative(checkpoint):
+    arrays = {**checkpoint, "bn.running_var": np.zeros(4), "bn.running_mean": np.full(4, -1.0)}
+    norm = convert(arrays, TOY, TEMPLATE, PATH)["norm"]
+    np.testing.assert_array_equal(norm["var"], 0)
+    np.testing.assert_array_equal(norm["mean"], -1)
+
+
+def test_parts_of_an_array_may_have_different_dtypes(checkpoint, params):
+    """A scheme that joins float16 and bfloat16, which have no common dtype."""
+
+    def joined(arrays):
+        rest = {name: array for name, array in arrays.items() if not name.startswith("fc1.weight")}
+        return {**published(rest), "heads/1/kernel": np.concatenate([arrays["fc1.weight.a"], arrays["fc1.weight.b"]]).T}
+
+    parts = {"a": checkpoint["fc1.weight"][:3].astype("f2"), "b": checkpoint["fc1.weight"][3:].astype(BFLOAT16)}
+    with pytest.raises(TypeError):
+        np.concatenate(list(parts.values()))
+    arrays = without("fc1.weight")(checkpoint) | {f"fc1.weight.{part}": array for part, array in parts.items()}
+    converted = convert(arrays, TOY._replace(schemes={"joined": joined}), TEMPLATE, PATH)
+    np.testing.assert_allclose(converted["heads"][1]["kernel"], params["heads"][1]["kernel"], rtol=2**-8)
+
+
+@pytest.mark.parametrize(("write", "suffix"), FORMATS[:2])
+def test_tensors_that_share_more_than_the_file_holds_are_refused(write, suffix, tmp_path):
+    """Each of them is a copy in float32 later on, so many names of one storage would fill the memory."""
+    shared = dictionary(**{f"a{number}": tensor((50, 50), (50, 1), 0, storage("0", 2500)) for number in range(20)})
+    content = bytes(10_000)
+    path = tmp_path / f"a{suffix}"
+    if write is zipped:
+        archive(path, shared, {"0": content})
+    else:
+        legacy(path, shared, {"0": (2500, content)})
+    size = path.stat().st_size
+    with pytest.raises(ValueError, match=f"^{path}: holds arrays of 200000 bytes in {size}: they overlap$"):
+        read_arrays(path)
 
 
 def test_joined_arrays_are_named_as_the_network_names_them(checkpoint):

@@ -191,6 +191,38 @@ def test_unknown_names(name, scheme, unknown):
         ARCHITECTURES[name].schemes[scheme]({unknown: random.normal(size=DENSE)})
 
 
-def test_counters_of_batches_are_ignored():
-    schemes = ARCHITECTURES["resnet20"].schemes
-    assert schemes["pytorch-resnet-cifar10"]({"bn1.num_batches_tracked": np.array(7)}) == {}
+TORCHVISION_MLP, MLP = "encoder.layers.encoder_layer_3.mlp", "blocks/layers/3/mlp/fc1"
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "one", "other", "own"),
+    [
+        ("vgg16", "torchvision", "classifier.weight", "classifier.6.weight", "head/kernel"),
+        ("vit-base-16", "torchvision", f"{TORCHVISION_MLP}.linear_1.bias", f"{TORCHVISION_MLP}.0.bias", f"{MLP}/bias"),
+        ("vit-base-16", "hugging-face", "vit.encoder.layer.3.mlp.fc1.bias", "vit.layers.3.mlp.fc1.bias", f"{MLP}/bias"),
+    ],
+)
+def test_two_names_of_one_array_are_refused(name, scheme, one, other, own):
+    rename = ARCHITECTURES[name].schemes[scheme]
+    array = random.normal(size=DENSE if own.endswith("kernel") else VECTOR)
+    assert list(rename({one: array})) == list(rename({other: array})) == [own]
+    with pytest.raises(ValueError, match=f"^{one} and {other} are two names of {own}$"):
+        rename({one: array, other: array})
+
+
+@pytest.mark.parametrize("parts", [("query", "key", "value"), ("q_proj", "k_proj", "v_proj")])
+@pytest.mark.parametrize("fused_first", [True, False])
+def test_an_attention_that_is_there_whole_and_in_parts_is_refused(parts, fused_first):
+    layer = "vit.layers.3.attention"
+    whole = {f"{layer}.qkv.bias": random.normal(size=15)}
+    split = {f"{layer}.{part}.bias": random.normal(size=5) for part in parts}
+    arrays = {**whole, **split} if fused_first else {**split, **whole}
+    with pytest.raises(ValueError, match=rf"{layer}.qkv.bias and {layer}.{parts[0]}.bias are two names of {layer}.qkv"):
+        ARCHITECTURES["vit-base-16"].schemes["hugging-face"](arrays)
+
+
+def test_an_attention_under_both_names_of_its_parts_is_refused():
+    names = ("query", "key", "value", "q_proj", "k_proj", "v_proj")
+    arrays = {f"vit.layers.3.attention.{name}.bias": random.normal(size=5) for name in names}
+    with pytest.raises(ValueError, match=r"attention.query.bias and .*attention.q_proj.bias are two names of "):
+        ARCHITECTURES["vit-base-16"].schemes["hugging-face"](arrays)

@@ -1,11 +1,13 @@
 """Every architecture against its PyTorch twin: the same checkpoint, the same images, the same scores."""
 
+from pathlib import Path
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from defenses.checkpoints.conversion import convert
 from defenses.classifiers import resnet_cifar, resnet_imagenet
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.network import network_classifier, template, training_logits
@@ -45,7 +47,6 @@ SLOW = [
     ("vit-base-16", LARGE),
 ]
 FAMILIES = ["resnet20", "vgg16-bn", "resnet18", "vit-tiny-16"]
-NAMED_AS_TORCHVISION = {"vgg16", "vgg16-bn", "resnet18", "resnet50", "resnet50-v1"}
 
 
 def plain(image_shape):
@@ -59,14 +60,8 @@ def random_images(image_shape, rows):
 
 def converted(name, image_shape, arrays):
     """A twin's checkpoint as params, every name and shape as the architecture has it."""
-    schemes = ARCHITECTURES[name].schemes
-    scheme = schemes["torchvision"] if name in NAMED_AS_TORCHVISION else next(iter(schemes.values()))
-    own = scheme(arrays)
-    expected = template(ARCHITECTURES[name], image_shape, CLASSES)
-    paths = jax.tree.leaves_with_path(expected)
-    shapes = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in paths}
-    assert {key: array.shape for key, array in own.items()} == shapes
-    return jax.tree.unflatten(jax.tree.structure(expected), [jnp.asarray(own[key]) for key in shapes])
+    architecture = ARCHITECTURES[name]
+    return convert(arrays, architecture, template(architecture, image_shape, CLASSES), Path(name))
 
 
 def our_scores(name, params, images):
