@@ -32,6 +32,10 @@ from defenses.data.dataset import Split
 Epoch = dict[str, Any]
 
 
+class Diverged(ValueError):
+    """A training whose numbers are no longer finite."""
+
+
 def train(
     network: Network, recipe: Recipe, train: Split, test: Split, seed: int, folder: Path
 ) -> tuple[PyTree, list[Epoch]]:
@@ -41,7 +45,7 @@ def train(
     After every epoch the state is kept in `folder`; when it holds one, training goes on from there, on a CPU with
     the bits of an uninterrupted run. An epoch's record: epoch (from 1), loss and accuracy on its own augmented,
     perhaps perturbed images while it ran, test_accuracy after it, seconds, device, precision.
-    Raises ValueError when the loss is no longer finite, or `folder` can't be read.
+    Raises Diverged when loss, params or scores are not finite after an epoch, ValueError when `folder` can't be read.
     """
     dtype, images = precision(), len(train.labels)
     computing = network.computing_in(dtype)
@@ -72,7 +76,7 @@ def train(
                 "device": jax.devices()[0].device_kind,
                 "precision": dtype,
             }
-            _check_finite(record, recipe)
+            _check_finite(record, state.params, recipe)
             history.append(record)
             manager.save(
                 epoch + 1, args=_contents(ocp.args.StandardSave(state), ocp.args.JsonSave({"epochs": history}))
@@ -113,11 +117,18 @@ def _kept(manager: ocp.CheckpointManager, folder: Path, expected: State) -> tupl
         raise ValueError(f"{folder} is damaged or foreign ({error}); delete it to train from the start") from error
 
 
-def _check_finite(record: Epoch, recipe: Recipe) -> None:
-    if not math.isfinite(record["loss"]):
-        raise ValueError(
-            f"learning_rate must be small enough for a finite loss, got {recipe.learning_rate:g}, "
-            f"with a loss of {record['loss']} in epoch {record['epoch']}"
+def _check_finite(record: Epoch, params: PyTree, recipe: Recipe) -> None:
+    """The loss is of the params before each update, so the last update shows in params and held-out scores alone."""
+    finite = {
+        "loss": math.isfinite(record["loss"]),
+        "weights": all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)),
+        "scores of held-out images": math.isfinite(record["test_accuracy"]),
+    }
+    if not all(finite.values()):
+        found = " and ".join(name for name, holds in finite.items() if not holds)
+        raise Diverged(
+            f"learning_rate must be small enough for finite numbers, got {recipe.learning_rate:g}: "
+            f"{found} not finite in epoch {record['epoch']}"
         )
 
 

@@ -155,11 +155,11 @@ def training_steps(network: Network, recipe: Recipe, images: int, key: Key[Array
         sums = Sums(sums.loss + recipe.batch_size * entropy, sums.correct + correct)
         return State(params, momenta, state.step + 1), sums
 
-    return Steps(start, order, batch, adversary and ascent(evaluate, adversary), update)
+    return Steps(start, order, batch, None if adversary is None else ascent(evaluate, adversary), update)
 
 
 def measuring_step(network: Network, batch_size: int) -> Callable[[PyTree, Rows], float]:
-    """The function (params, rows) -> share of rows classified correctly, in one compilation."""
+    """The function (params, rows) -> share of rows classified correctly, NaN if a score is not finite."""
     logits = network.classifier({}).logits
 
     @jax.jit
@@ -168,10 +168,11 @@ def measuring_step(network: Network, batch_size: int) -> Callable[[PyTree, Rows]
         inside = numbers < len(rows.labels)
         batch = jnp.minimum(numbers, len(rows.labels) - 1)
         scores = logits(params, _unit(rows.pixels[batch]))
-        return (inside & (scores.argmax(-1) == rows.labels[batch])).sum()
+        right = (inside & (scores.argmax(-1) == rows.labels[batch])).sum()
+        return jnp.where(jnp.isfinite(scores).all(), right.astype(jnp.float32), jnp.nan)
 
     def share(params, rows):
-        return sum(int(correct(params, rows, s)) for s in range(0, len(rows.labels), batch_size)) / len(rows.labels)
+        return sum(float(correct(params, rows, s)) for s in range(0, len(rows.labels), batch_size)) / len(rows.labels)
 
     return share
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
 from defenses.classifier_training.adversarial import Adversary, adversary, ascent
-from defenses.classifier_training.epochs import train
+from defenses.classifier_training.epochs import Diverged, train
 from defenses.classifier_training.recipe import Recipe, training_images
 from defenses.classifier_training.steps import Network
 from defenses.classifiers.architectures import ARCHITECTURES
@@ -40,10 +41,11 @@ def trained(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache
     """The weights of that recipe and seed: read from `cache`, or trained, measured and stored there.
 
     While training lasts its state lies in a folder beside the result, `<name>.training`; the next call goes on from
-    there. The card reports the accuracy on the test images with its standard error, under matmul precision
-    `highest`; of adversarial training also that under PGD with 20 steps on the first 1000 test images; and the
-    normalisation, the history of epochs, their seconds. Raises ValueError for a recipe out of range, no training
-    images, a folder that can't be written, a damaged file or state, or a loss that is not finite.
+    there. A run that diverges leaves nothing: the same recipe would diverge again. The card reports the accuracy on
+    the test images with its standard error, under matmul precision `highest`; of adversarial training also the
+    `robust_accuracy` under PGD with 20 steps; and the normalisation, the history of epochs, their seconds. Raises
+    ValueError for a recipe out of range, no training images, a folder that can't be written, a damaged file or state,
+    or numbers that are not finite.
     """
     images = training_images(recipe, dataset)
     wanted = Identity(network.name, dataset.name, seed, asdict(recipe))
@@ -51,7 +53,11 @@ def trained(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache
     history = []
 
     def fit() -> PyTree:
-        params, epochs = train(network, recipe, images, dataset.test, seed, kept)
+        try:
+            params, epochs = train(network, recipe, images, dataset.test, seed, kept)
+        except Diverged:
+            shutil.rmtree(kept, ignore_errors=True)
+            raise
         history.extend(epochs)
         return params
 
@@ -77,11 +83,14 @@ def _measured(classifier: Classifier, trained_on: Adversary | None, test: Split,
 
 
 def robust_accuracy(classifier: Classifier, attack: Adversary, test: Split, seed: int) -> dict[str, Any]:
-    """Accuracy on the first test images (1000 or all) perturbed by `attack`: an upper bound of the true one.
+    """Accuracy on 1000 random test images, or all, perturbed by `attack`: an upper bound of the true one.
 
-    Batch i draws from `fold_in(key(seed), i)`.
+    They are drawn without replacement, by `seed`; the answer holds their number as `images`, that of all test images
+    as `drawn_from`, and the binomial standard error √(p(1 − p)/images). Batch i draws from `fold_in(key(seed), i)`.
     """
-    images = min(ROBUST_IMAGES, len(test.labels))
+    available = len(test.labels)
+    images = min(ROBUST_IMAGES, available)
+    drawn = np.sort(np.random.default_rng(seed).choice(available, images, replace=False))
 
     climber = ascent(classifier.logits, attack)
 
@@ -91,7 +100,7 @@ def robust_accuracy(classifier: Classifier, attack: Adversary, test: Split, seed
 
     right = 0
     for number, start in enumerate(range(0, images, BATCH)):
-        rows = slice(start, min(start + BATCH, images))
+        rows = drawn[start : start + BATCH]
         key = jax.random.fold_in(jax.random.key(seed), number)
         batch, labels = jax.device_put((test.images[rows], test.labels[rows]))
         moved = climber.perturbed(classifier.params, key, batch, labels)
@@ -99,6 +108,7 @@ def robust_accuracy(classifier: Classifier, attack: Adversary, test: Split, seed
     share = right / images
     return asdict(attack) | {
         "images": images,
+        "drawn_from": available,
         "accuracy": share,
         "standard_error": math.sqrt(share * (1 - share) / images),
     }

@@ -72,11 +72,13 @@ def _print_result(row: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps({"trained": [row]}))
         return
-    columns = ["model", "dataset", "accuracy", "state", "file"]
+    columns = ["model", "dataset", f"accuracy, {row['images']:,} images", "state", "file"]
     cells = [row["model"], row["dataset"], percent(row), "cached" if row["cached"] else "trained", row["file"]]
     if "robust" in row:
-        columns.insert(3, f"under PGD-{row['robust']['steps']}")
-        cells.insert(3, percent(row["robust"]))
+        robust = row["robust"]
+        count = f"{robust['images']:,} of {robust['drawn_from']:,} images, drawn at random"
+        columns.insert(3, f"under PGD-{robust['steps']}, {count}")
+        cells.insert(3, percent(robust))
     print_table(f"seed {row['seed']}: held-out images", columns, [cells])
 
 
@@ -87,7 +89,7 @@ def _print_cost(row: dict[str, Any], as_json: bool) -> None:
     columns = ["steps", "operations", "s/step here", "time here", "memory", "device"]
     cells = [
         f"{row['steps']:,}",
-        f"{row['operations']:.1e}",
+        "unknown" if row["operations"] is None else f"{row['operations']:.1e}",
         f"{row['seconds_per_step']:.3g}",
         f"{row['seconds'] / 3600:.2f} h",
         f"{row['memory'] / 2**30:.2f} GiB",

@@ -4,10 +4,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from defenses.classifier_training import recipe
+from defenses.classifier_training import recipe, trained
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.command_line import main
 from tests.defenses.tiny_network import TINY
@@ -127,6 +128,35 @@ def test_dry_run_writes_nothing_and_counts_the_steps(tiny, capsys):
     assert main(["train", "classifier", "resnet20", "--dry-run"]) == 0
     assert "nothing trained" in capsys.readouterr().out
     assert not list(Path().iterdir())
+
+
+def test_operations_that_are_not_counted_are_null(tiny, capsys, monkeypatch):
+    monkeypatch.setattr(jax.stages.Lowered, "cost_analysis", lambda self: None)
+    assert main(["train", "classifier", "resnet20", "--dry-run", "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed, parse_constant=pytest.fail)["cost"]["operations"] is None
+    assert main(["train", "classifier", "resnet20", "--dry-run"]) == 0
+    assert "unknown" in capsys.readouterr().out
+
+
+def test_the_table_says_on_which_images_robustness_was_measured(tiny, capsys, monkeypatch):
+    monkeypatch.setattr(trained, "ROBUST_IMAGES", 300)
+    monkeypatch.setenv("COLUMNS", "200")
+    options = ["--epochs", "1", "--adversarial-epsilon", "8"]
+    assert main(["train", "classifier", "resnet20", *options]) == 0
+    table = capsys.readouterr().out
+    assert "accuracy, 599 images" in table
+    assert "under PGD-20, 300 of 599 images, drawn at random" in table
+
+
+def test_a_run_that_diverges_leaves_one_line_and_no_file(tiny, capsys):
+    options = ["--epochs", "1", "--batch-size", "1198", "--learning-rate", "1e38"]
+    assert main(["train", "classifier", "resnet20", *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: learning_rate must be small enough for finite numbers, got 1e+38: ")
+    assert captured.err.count("\n") == 1
+    assert not [path for path in Path().rglob("*") if path.name not in ("results", "models")]
 
 
 @pytest.mark.slow

@@ -101,9 +101,38 @@ def test_a_damaged_state_is_named(data, tmp_path):
     assert str(folder) in str(caught.value)
 
 
+DIVERGING = replace(RECIPE, epochs=1, batch_size=IMAGES, learning_rate=1e38, schedule="multistep")
+
+
 def test_a_loss_that_explodes_is_refused(data, tmp_path):
-    with pytest.raises(ValueError, match=r"learning_rate must be small enough for a finite loss, got 1e\+20"):
+    message = r"learning_rate must be small enough for finite numbers, got 1e\+20: loss and .* not finite in epoch 1"
+    with pytest.raises(epochs.Diverged, match=message):
         fitted(data, tmp_path / "state", replace(RECIPE, learning_rate=1e20))
+
+
+def test_a_last_update_that_explodes_is_refused(data, tmp_path):
+    """One step of one epoch: its loss is of the initial params."""
+    with pytest.raises(epochs.Diverged, match=r"got 1e\+38: scores of held-out images not finite in epoch 1"):
+        fitted(data, tmp_path / "state", DIVERGING)
+
+
+def test_weights_that_explode_are_refused_though_scores_are_finite(data, tmp_path, monkeypatch):
+    run_epoch = epochs._epoch
+
+    def explodes(*arguments):
+        state, sums = run_epoch(*arguments)
+        state.params["norm"]["var"] = jnp.full_like(state.params["norm"]["var"], jnp.inf)
+        return state, sums
+
+    monkeypatch.setattr(epochs, "_epoch", explodes)
+    with pytest.raises(epochs.Diverged, match=r"got 0\.1: weights not finite in epoch 1"):
+        fitted(data, tmp_path / "state", replace(RECIPE, epochs=1))
+
+
+def test_a_run_that_diverges_leaves_nothing(data, tmp_path):
+    with pytest.raises(ValueError, match="not finite"):
+        trained.trained(TINY, DIVERGING, data, 0, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @cache
@@ -201,6 +230,9 @@ def test_the_share_of_the_test_images_counts_each_once(data):
     assert measure(params, steps.on_device(Split(data.test.images, labels))) == 1
     labels[-1] = (labels[-1] + 1) % 10
     assert measure(params, steps.on_device(Split(data.test.images, labels))) == pytest.approx(598 / 599)
+    images = data.test.images[:].copy()
+    images[7, 0, 0] = np.nan
+    assert np.isnan(measure(params, steps.on_device(Split(images, labels))))
 
 
 @pytest.mark.parametrize(
@@ -274,6 +306,7 @@ def test_the_host_calls_the_adversary_step_by_step(data):
     rows, calls = steps.on_device(data.train), []
     made, state = built(replace(RECIPE, adversary=adversary(8, 3)))
     _, images, labels = made.batch(state.step, made.order(0), rows)
+    assert made.ascent
     for function, arguments in (
         (made.ascent.climb, (state.params, images, labels, images)),
         (made.update, (state, ZERO, images, labels)),
@@ -291,6 +324,7 @@ def test_the_update_learns_from_the_perturbed_images(data):
     rows = steps.on_device(data.train)
     made, state = built(ROBUST)
     key, images, labels = made.batch(state.step, made.order(0), rows)
+    assert made.ascent
     moved = made.ascent.perturbed(state.params, key, images, labels)
     stepped = made.train(state, ZERO, made.order(0), rows)
     assert leaves_equal(stepped, made.update(state, ZERO, moved, labels))
@@ -334,6 +368,41 @@ def test_adversarial_training_makes_robust(whole, robust, data):
     assert measured["accuracy"] > measured["robust"]["accuracy"]
 
 
+class Recorded:
+    """Images that note which rows were asked for."""
+
+    def __init__(self, images):
+        self.images, self.shape, self.rows = images, images.shape, []
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, rows):
+        self.rows += np.arange(len(self.images))[rows].tolist()
+        return self.images[rows]
+
+
+def test_robust_accuracy_is_of_random_images(whole, data, monkeypatch):
+    monkeypatch.setattr(trained, "ROBUST_IMAGES", 250)
+    classifier, harmless = TINY.classifier(whole[0]), Adversary(1e-6, 1e-6, 1)
+    predicted = np.asarray(classifier.logits(whole[0], jnp.asarray(data.test.images[:]))).argmax(-1).astype(np.int32)
+
+    def measured(seed, labels=predicted):
+        images = Recorded(data.test.images)
+        return trained.robust_accuracy(classifier, harmless, Split(images, labels), seed), images.rows
+
+    result, rows = measured(0)
+    assert (result["images"], result["drawn_from"], result["accuracy"]) == (250, 599, 1)
+    assert len(rows) == len(set(rows)) == 250
+    assert abs(np.mean(rows) - 299) < 4 * np.sqrt((599**2 - 1) / 12 / 250)
+    assert max(rows) > 500
+    assert measured(0)[1] == rows
+    assert measured(1)[1] != rows
+    wrong = predicted.copy()
+    wrong[rows[:50]] = (wrong[rows[:50]] + 1) % 10
+    assert measured(0, wrong)[0]["accuracy"] == 0.8
+
+
 def test_the_result_has_a_card_and_is_not_trained_again(robust, data, monkeypatch):
     folder = robust.path.parent
     card = json.loads(robust.path.with_suffix(".json").read_text())
@@ -343,6 +412,7 @@ def test_the_result_has_a_card_and_is_not_trained_again(robust, data, monkeypatc
     assert measured["images"] == 599
     assert 0 < measured["standard_error"] < 0.03
     assert measured["robust"]["steps"] == 20
+    assert (measured["robust"]["images"], measured["robust"]["drawn_from"]) == (599, 599)
     assert measured["normalization"] == {"mean": [0.0], "std": [1.0]}
     assert [(e["precision"], e["device"]) for e in measured["history"]] == [("float32", "cpu")] * 6
     assert measured["accuracy"] == pytest.approx(measured["history"][-1]["test_accuracy"])
@@ -449,6 +519,7 @@ class Slow:
 def test_cost_times_every_step_of_the_adversary(data, monkeypatch):
     def slowed(*arguments):
         made = steps.training_steps(*arguments)
+        assert made.ascent
         return made._replace(ascent=made.ascent._replace(climb=Slow(made.ascent.climb)))
 
     monkeypatch.setattr(cost_module, "training_steps", slowed)
