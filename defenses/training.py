@@ -1,4 +1,4 @@
-"""Stochastic gradient descent on a small network by jitted steps called from the host, one seed, one result."""
+"""Adam on a small network by jitted steps called from the host, one seed, one result."""
 
 from collections.abc import Callable
 
