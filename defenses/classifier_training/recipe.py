@@ -1,4 +1,4 @@
-"""How a classifier is trained, and the published recipes per architecture and data set."""
+"""How a classifier is trained, and this project's recipes per architecture and data set."""
 
 from dataclasses import dataclass, replace
 
@@ -27,9 +27,12 @@ class Recipe:
     adversary: Adversary | None = None
 
 
-RESNET = Recipe(200, 128, 0.1, 1e-4, "multistep")  # He et al. (2016), section 4.2
-WIDE_RESNET = Recipe(40, 128, 0.1, 5e-4, "cosine")  # Zagoruyko and Komodakis (2016), with a shorter schedule
-VGG = Recipe(200, 128, 0.05, 5e-4, "cosine")  # the rate and decay of the field's CIFAR ports
+# after He et al. (2016), section 4.2, who take 64,000 steps (164 epochs of CIFAR-10) without Nesterov's momentum
+RESNET = Recipe(200, 128, 0.1, 1e-4, "multistep")
+# after Zagoruyko and Komodakis (2016), section 3, who take 200 epochs and divide the rate by 5 at 60, 120 and 160
+WIDE_RESNET = Recipe(40, 128, 0.1, 5e-4, "cosine")
+# after the CIFAR-10 port github.com/chengyangfu/pytorch-vgg-cifar10: 300 epochs, the rate halved every 30, no Nesterov
+VGG = Recipe(200, 128, 0.05, 5e-4, "cosine")
 RECIPES: dict[str, Recipe] = {
     **dict.fromkeys(("resnet20", "resnet32", "resnet44", "resnet56"), RESNET),
     "wide-resnet-28-10": WIDE_RESNET,
@@ -43,8 +46,8 @@ AUGMENTATION_OF: dict[str, str] = {
 }
 
 
-def published(model: str, dataset: str) -> Recipe:
-    """The recipe of `model` on `dataset`; raises ValueError when either has none."""
+def recipe_for(model: str, dataset: str) -> Recipe:
+    """This project's recipe of `model` on `dataset`; raises ValueError when either has none."""
     if model not in RECIPES:
         raise ValueError(
             f"model must be one of {', '.join(RECIPES)}, which have a training recipe here "

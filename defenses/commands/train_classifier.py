@@ -20,8 +20,9 @@ NUMBER = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: the model'
 class TrainClassifier:
     """One classifier by stochastic gradient descent; a stopped run goes on after its last whole epoch.
 
-    Unset options follow the published recipe of the model: ResNet-20/32/44/56 200 epochs, WideResNet-28-10 40,
-    VGG-16 200; batches of 128. --dry-run says what that costs on this machine.
+    Unset options follow this project's recipe of the model, after published ones but not the same: ResNet-20/32/44/56
+    200 epochs, WideResNet-28-10 40, VGG-16 200; batches of 128; Nesterov momentum 0.9. --dry-run says what that costs
+    on this machine.
     """
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
@@ -59,10 +60,10 @@ class TrainClassifier:
 
     def _recipe(self, dataset: str) -> "Recipe":
         from defenses.classifier_training.adversarial import adversary
-        from defenses.classifier_training.recipe import published
+        from defenses.classifier_training.recipe import recipe_for
 
         given = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate")}
-        recipe = replace(published(self.model, dataset), **{k: v for k, v in given.items() if v is not None})
+        recipe = replace(recipe_for(self.model, dataset), **{k: v for k, v in given.items() if v is not None})
         if self.adversarial_epsilon is None:
             return recipe
         return replace(recipe, adversary=adversary(self.adversarial_epsilon))

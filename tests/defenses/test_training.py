@@ -13,7 +13,7 @@ from defenses.classifier_training import cost as cost_module
 from defenses.classifier_training import epochs, steps, trained
 from defenses.classifier_training.adversarial import Adversary, adversary, ascent
 from defenses.classifier_training.cost import cost
-from defenses.classifier_training.recipe import RECIPES, Recipe, check, published
+from defenses.classifier_training.recipe import RECIPES, Recipe, check, recipe_for
 from defenses.classifier_training.schedules import cosine, multistep
 from defenses.classifiers.architecture import Architecture
 from defenses.classifiers.network import initial, trainable
@@ -465,16 +465,16 @@ def test_radii_out_of_range(epsilon):
         adversary(epsilon)
 
 
-def test_published_recipes():
-    assert published("resnet20", "cifar10") == Recipe(200, 128, 0.1, 1e-4, "multistep", "crop-and-flip")
-    assert published("wide-resnet-28-10", "cifar10") == Recipe(40, 128, 0.1, 5e-4, "cosine", "crop-and-flip")
-    assert published("resnet56", "fashion-mnist").augmentation == "crop"
+def test_recipes_of_models_and_data_sets():
+    assert recipe_for("resnet20", "cifar10") == Recipe(200, 128, 0.1, 1e-4, "multistep", "crop-and-flip")
+    assert recipe_for("wide-resnet-28-10", "cifar10") == Recipe(40, 128, 0.1, 5e-4, "cosine", "crop-and-flip")
+    assert recipe_for("resnet56", "fashion-mnist").augmentation == "crop"
     for recipe in RECIPES.values():
         check(recipe, 50_000)
     with pytest.raises(ValueError, match=r"model must be one of resnet20, .*got 'vit-tiny-16'"):
-        published("vit-tiny-16", "cifar10")
+        recipe_for("vit-tiny-16", "cifar10")
     with pytest.raises(ValueError, match=r"dataset must be one of cifar10, .*got 'imagenet'"):
-        published("resnet20", "imagenet")
+        recipe_for("resnet20", "imagenet")
 
 
 HIDDEN = 500
