@@ -57,7 +57,7 @@ def _quadratic(axes: Axes, record: Record) -> None:
         axes.set_ylim(bottom=floors[floors > 0].min() / DEPTH)
     axes.set_title(f"quadratic, d = {config['dimension']}")
     kinds = [key_line("recursion C1"), key_line("its floor", "--"), key_point("measured, 95 % interval")]
-    axes.legend(handles=[*axes.get_legend_handles_labels()[0], *kinds], loc="lower right")
+    axes.legend(handles=[*axes.get_legend_handles_labels()[0], *kinds])
 
 
 def _network(axes: Axes, record: Record) -> None:
@@ -80,8 +80,8 @@ def _network(axes: Axes, record: Record) -> None:
         va="top",
         fontsize=7,
     )
-    axes.set(ylabel="mean margin  (logit units)", title=f"{victim(record)}, band: 95 % over chains")
-    axes.legend()
+    axes.set(ylabel="mean margin  (logit units)", title=victim(record))
+    axes.legend(title="bands: 95 % over chains", title_fontsize=7)
 
 
 PLOT = Plot(

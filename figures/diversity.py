@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from figures.intervals import mean_and_half_width
 from figures.marks import key_line, key_point, measured, predicted
-from figures.plot import Plot, Records
+from figures.plot import Plot, Records, victim
 from sims.records import Record
 from theory.catalogue import find
 
@@ -17,7 +17,8 @@ DODGE = 0.12
 def draw(records: Records) -> Figure:
     """Three panels over the record `diversity`."""
     record = records["diversity"]
-    figure = Figure(figsize=(7, 2.9))
+    figure = Figure(figsize=(7, 3.2))
+    figure.suptitle(f"{victim(record)}, {record.data.sizes['image']} images", fontsize=8.5)
     panels = figure.subplots(1, 3)
     _panel(panels[0], record, record.data["variance"])
     _panel(panels[1], record, np.sqrt(record.data["nu_squared"]))
@@ -29,7 +30,7 @@ def draw(records: Records) -> Figure:
     panels[2].set(title="mean-square diversity", ylabel="ν₂  (pixel units)")
     kinds = [key_line("P2 from the largest K (an identity for subsets)"), key_point("mean over images, 95 % interval")]
     handles = [*panels[0].get_legend_handles_labels()[0], *kinds]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(panels))
     return figure
 
 

@@ -45,6 +45,12 @@ def key_point(label: str, marker: str = "o", paint: str = "black", hollow: bool 
     return Line2D([], [], label=label, color=paint, marker=marker, markerfacecolor=face, linestyle="none")
 
 
+def attack_title(name: str) -> str:
+    """What an attack is called above its panel."""
+    titles = {"nes": "NES", "square": "Square", "null": "null: clean image resubmitted"}
+    return titles.get(name, spoken(name))
+
+
 def spoken(name: str) -> str:
     """A kebab-case name as words; a strength after its colon stays."""
     return str(name).replace("-", " ").replace(":", " ")

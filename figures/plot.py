@@ -29,6 +29,22 @@ def gather(plot: Plot, out: Path) -> dict[str, Record]:
 
 
 def victim(record: Record) -> str:
-    """Model and data set of the record, as in `cnn on digits`."""
-    options = record.manifest["config"]["victim"]
+    """Model and data set of the record, as in `cnn on digits`; ValueError as `victim_options`."""
+    options = victim_options(record)
     return f"{options['model']} on {options['dataset']}"
+
+
+def victim_options(record: Record) -> dict[str, str | None]:
+    """The network that was looked at: its model, dataset and weights (a file, or None for the default ones).
+
+    Raises ValueError naming the command to run again for a record that does not say.
+    """
+    options = record.manifest.get("config", {}).get("victim")
+    if options is None:
+        raise ValueError(f"record {record.folder} names no victim; run {again(record)}")
+    return options
+
+
+def again(record: Record) -> str:
+    """The command that makes a record of that experiment anew."""
+    return f"`python -m sims {record.folder.parent.name}` again"

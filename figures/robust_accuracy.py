@@ -1,5 +1,7 @@
 """Robust accuracy against queries, under the first-success rule, with a panel for the null attack."""
 
+import math
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
@@ -8,18 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from figures.intervals import wilson_band
-from figures.marks import colour, spoken
-from figures.plot import Plot, Records
+from figures.marks import attack_title, colour, spoken
+from figures.plot import Plot, Records, victim
 from sims.records import Record
-
-TITLES = {"nes": "NES", "square": "Square", "null": "null: clean image resubmitted"}
 
 
 def draw(records: Records) -> Figure:
     """One panel per attack of the record `attack`, one curve per defence."""
     record = records["attack"]
     attacks = record.data["attack"].values
-    figure = Figure(figsize=(1.2 + 1.95 * len(attacks), 2.9))
+    rows = math.ceil(record.data.sizes["defense"] / len(attacks))
+    figure = Figure(figsize=(1.2 + 1.95 * len(attacks), 2.9 + 0.15 * rows))
+    figure.suptitle(f"{victim(record)}, {record.data.sizes['image']} images", fontsize=8.5)
     panels = figure.subplots(1, len(attacks), sharey=True, squeeze=False)[0]
     for axes, attack in zip(panels, attacks, strict=True):
         _panel(axes, record, str(attack))
@@ -31,7 +33,7 @@ def draw(records: Records) -> Figure:
         handles,
         labels,
         loc="outside lower center",
-        ncols=len(handles),
+        ncols=len(attacks),
         title="bands: 95 % Wilson",
         title_fontsize=7,
     )
@@ -67,7 +69,7 @@ def _panel(axes: Axes, record: Record, attack: str) -> None:
         xscale="log",
         xlim=(1, budget),
         xlabel=f"queries  (rows; budget {budget})",
-        title=TITLES.get(attack, spoken(attack)),
+        title=attack_title(attack),
     )
 
 

@@ -8,25 +8,28 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.marks import spoken
-from figures.plot import Plot, Records
+from figures.marks import attack_title, spoken
+from figures.plot import Plot, Records, victim
 
 ROWS = 5
+LETTERS = 15
+"""Letters of the title per inch of the page."""
 OUTCOMES = {True: ("fooled", "C1"), False: ("resisted", "C0")}
 
 
 def draw(records: Records) -> Figure:
     """A row per image: the clean scan, then attacked and purified per defence, under the first attack."""
-    data = records["attack"].data.isel(attack=0)
+    record = records["attack"]
+    data = record.data.isel(attack=0)
     chosen = first_of_each_label(data["label"].values)[:ROWS]
     defenses = data["defense"].values
     columns = 1 + 2 * len(defenses)
     figure = Figure(figsize=(columns, 1.13 * len(chosen) + 0.7))
-    figure.suptitle(
-        f"{str(data['attack'].item()).upper()} on the first image of {len(chosen)} classes; "
+    lines = (
+        f"{victim(record)}; {attack_title(data['attack'].item())} on the first image of {len(chosen)} classes",
         "purified: one draw of the defence on the attacked image",
-        fontsize=8.5,
     )
+    figure.suptitle("\n".join(textwrap.fill(line, LETTERS * columns) for line in lines), fontsize=8.5)
     grid = figure.subplots(len(chosen), columns, squeeze=False)
     for row, image in enumerate(chosen):
         _row(grid[row], data.isel(image=image))

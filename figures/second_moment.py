@@ -7,13 +7,13 @@ from matplotlib.figure import Figure
 
 from figures.intervals import Z
 from figures.marks import key_line, key_point, measured, predicted, spoken
-from figures.plot import Plot, Records, victim
+from figures.plot import Plot, Records, again, victim
 from sims.records import Record
 from theory.catalogue import find
 
 FINE = 200
-HEADROOM = 0.35
-"""Share of the logarithmic axis that is added above the data for the legend."""
+LINE, MOST = 0.08, 0.6
+"""Share of the axis that one line of the legend takes, above the data, and all of them at most."""
 PANELS = {
     "quadratic": ("μ (units of x)", "E3, exact"),
     "network": ("μ (pixel units)", "E3 of the linearised loss"),
@@ -21,13 +21,24 @@ PANELS = {
 
 
 def draw(records: Records) -> Figure:
-    """One panel per instance of the record `moments`."""
+    """One panel per instance of the record `moments`; ValueError for one without a panel."""
     record = records["moments"]
-    instances = [name for name in PANELS if name in record.data["instance"].values]
+    instances = _instances(record)
     figure = Figure(figsize=(3.5 * len(instances), 2.8))
     for axes, instance in zip(figure.subplots(1, len(instances), squeeze=False)[0], instances, strict=True):
         _panel(axes, record, instance)
     return figure
+
+
+def _instances(record: Record) -> list[str]:
+    """The instances of the record in the order of their panels."""
+    there = {str(name) for name in record.data["instance"].values}
+    if unknown := sorted(there - set(PANELS)):
+        raise ValueError(
+            f"instance must be one of {', '.join(PANELS)}, got {', '.join(unknown)} in record {record.folder}; "
+            f"run {again(record)}"
+        )
+    return [name for name in PANELS if name in there]
 
 
 def predicted_curve(record: Record, curve: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,10 +70,11 @@ def _panel(axes: Axes, record: Record, instance: str) -> None:
     axes.set_ylabel(r"$\mathrm{E}\,\|\hat g\|^2$  (loss² per " + ("x²)" if instance == "quadratic" else "pixel unit²)"))
     name = victim(record) if instance == "network" else instance
     axes.set_title(f"{name}, d = {record.data['dimension'].values[curves[0]]}")
+    handles = [*axes.get_legend_handles_labels()[0], key_line(law), key_point("measured, 95 % interval")]
+    taken = min(LINE * len(handles), MOST)
     low, high = axes.get_ylim()
-    axes.set_ylim(top=high * (high / low) ** HEADROOM)
-    handles = axes.get_legend_handles_labels()[0]
-    axes.legend(loc="upper right", handles=[*handles, key_line(law), key_point("measured, 95 % interval")])
+    axes.set_ylim(top=high * (high / low) ** (taken / (1 - taken)))
+    axes.legend(loc="upper right", handles=handles)
 
 
 PLOT = Plot(

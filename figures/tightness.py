@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from figures.intervals import Z
 from figures.marks import key_point
-from figures.plot import Plot, Records
+from figures.plot import Plot, Records, victim
 from theory.catalogue import CATALOGUE
 
 SECTIONS = {"S": "smoothing", "E": "estimators", "P": "patches", "C": "convergence"}
@@ -23,10 +23,11 @@ CLOSE = (0.94, 1.06)
 
 def draw(records: Records) -> Figure:
     """A row of panels per section: all ratios on a log axis, and those near 1 again; every row is a point."""
-    data = records["verify"].data
+    record = records["verify"]
+    data = record.data
     groups = sections(data["label"].values)
     heights = [len(labels) + 1 for labels in groups.values()]
-    figure = Figure(figsize=(7, 1.3 + 0.135 * sum(heights)))
+    figure = Figure(figsize=(7, 1.4 + 0.135 * sum(heights) + 0.17 * len(groups)))
     panels = figure.subplots(
         len(groups), 2, sharex="col", sharey="row", squeeze=False, height_ratios=heights, width_ratios=(2, 1)
     )
@@ -35,12 +36,13 @@ def draw(records: Records) -> Figure:
         _panel(close, data, labels)
         wide.set_yticks(range(len(labels)), labels, fontsize=6.5)
         wide.set_ylim(len(labels) - 0.4, -0.6)
-        wide.set_ylabel(SECTIONS.get(letter, letter))
+        wide.set_title(SECTIONS.get(letter, letter), loc="left", fontsize=7.5)
     panels[0, 0].set(xscale="log", xlim=(LEFT / 1.5, _right(data)))
     panels[0, 1].set(xlim=CLOSE)
     panels[-1, 0].set_xlabel("tightness: measured / bound  (no unit)")
     panels[-1, 1].set_xlabel("near 1, with 95 % intervals")
-    figure.legend(handles=_key(), loc="outside upper center", ncols=4)
+    title = f"filled: certified instances; hollow: {victim(record)}"
+    figure.legend(handles=_key(), loc="outside upper center", ncols=4, title=title, title_fontsize=8.5)
     return figure
 
 

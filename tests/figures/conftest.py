@@ -12,10 +12,10 @@ BUDGET = 200
 VICTIM = {"victim": {"model": "cnn", "dataset": "digits", "weights": None}}
 
 
-def moments():
-    radii, variances, lengths = np.array([0.01, 0.1, 1.0]), [0.0, 0.25, 0.0, 2.0], [1.0, 1.0, 12.0, 12.0]
+def moments(dimension=64, variance=2.0):
+    radii, variances, lengths = np.array([0.01, 0.1, 1.0]), [0.0, 0.25, 0.0, variance], [1.0, 1.0, 12.0, 12.0]
     law = find("E3-antithetic")
-    exact = [[law(d=64, grad=g, V=v, mu=m) for m in radii] for v, g in zip(variances, lengths, strict=True)]
+    exact = [[law(d=dimension, grad=g, V=v, mu=m) for m in radii] for v, g in zip(variances, lengths, strict=True)]
     dims = ("curve", "smoothing_radius")
     data = {
         "second_moment": (dims, np.array(exact) * 1.01),
@@ -23,7 +23,7 @@ def moments():
         "predicted_second_moment": (dims, np.array(exact)),
         "variance": ("curve", variances),
         "gradient_norm": ("curve", lengths),
-        "dimension": ("curve", [64] * 4),
+        "dimension": ("curve", [dimension] * 4),
         "instance": ("curve", ["quadratic", "quadratic", "network", "network"]),
         "case": ("curve", ["σ = 0", "σ = 0.5", *DEFENSES[:2]]),
     }
@@ -53,7 +53,7 @@ def diversity():
     rng = np.random.default_rng(0)
     scale = (1 - 1 / sizes)[:, None, None] * rng.uniform(0.5, 1.5, (1, 2, 10))
     dims = ("pool_size", "patch_size", "image")
-    data = {
+    data: dict = {
         name: (dims, factor * scale) for name, factor in {"variance": 2, "nu_squared": 0.5, "nu2_squared": 0.1}.items()
     }
     levels, limit = np.array([0.001, 0.01, 0.1]), np.array([1e-6, 1e-4, 1e-2])[:, None] * rng.uniform(50, 150, 10)
@@ -83,7 +83,7 @@ def attack():
     attacks = ["nes", "square", "null"]
     rows = [_attack_row(a, d, i, j) for j, a in enumerate(attacks) for i, d in enumerate(DEFENSES)]
     report = {"rows": rows, "query_budget": BUDGET, "epsilon": 0.15, "norm": "linf"}
-    manifest = {"config": {"options": {"query_budget": BUDGET}}, "report": report}
+    manifest = {"config": {"options": {"query_budget": BUDGET}} | VICTIM, "report": report}
     return xr.Dataset(data, {"defense": DEFENSES, "attack": attacks, "image": np.arange(20) + 3}), manifest
 
 
@@ -129,10 +129,32 @@ def verify():
     for i, row in enumerate(rows):
         row["verdict"] = "violated" if i == variant else "holds"
     controls = [{"name": "quarter", "caught": True}, {"name": "power of d", "caught": False}]
-    return xr.Dataset(data, {"control": ["quarter", "power of d"]}), {"report": {"rows": rows, "controls": controls}}
+    manifest = {"config": VICTIM, "report": {"rows": rows, "controls": controls}}
+    return xr.Dataset(data, {"control": ["quarter", "power of d"]}), manifest
 
 
 SYNTHETIC = {make.__name__: make for make in (moments, convergence, diversity, attack, verify)}
+
+
+LONG_NAMES = ["gaussian-noise:0.0003", "patchwise-purifier", "gaussian-noise:0.01"]
+LONG_BUDGET = 10_000
+
+
+def lengthened(name):
+    """A record as of a network with a long name on large colour images, behind defences with long names."""
+    data, manifest = moments(150_528, 1.234e-5) if name == "moments" else SYNTHETIC[name]()
+    config = {**manifest["config"], "victim": {"model": "resnet50-v1", "dataset": "imagenet", "weights": None}}
+    if name == "moments":
+        data = data.assign(case=("curve", [*data["case"].values[:2], *LONG_NAMES[:2]]))
+    if name == "diversity":
+        data = data.assign_coords(patch_size=[224, 112]).assign_attrs(side=224)
+    if "defense" in data.coords:
+        data = data.assign_coords(defense=LONG_NAMES)
+    if name == "attack":
+        config["options"] = {"query_budget": LONG_BUDGET}
+        queries = np.where(data["success"], data["queries"] * (LONG_BUDGET // BUDGET), LONG_BUDGET)
+        data = data.isel(channel=[0, 0, 0]).assign(label=data["label"] + 990, queries=(data["queries"].dims, queries))
+    return data, {**manifest, "config": config}
 
 
 @pytest.fixture(scope="session")
@@ -147,6 +169,15 @@ def out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     for name, make in SYNTHETIC.items():
         records.write(folder / name / "0", *make())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def long_out(tmp_path_factory):
+    """A results folder like `out` with long names; tests only read it."""
+    folder = tmp_path_factory.mktemp("long")
+    for name in SYNTHETIC:
+        records.write(folder / name / "0", *lengthened(name))
     return folder
 
 
