@@ -1,5 +1,6 @@
 """The closing table: slow-down predicted and measured, robust accuracy, statements, controls."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from figures.plot import victim_options
 from figures.registry import PLOTS
 from figures.rendering import files
-from sims.records import Record, latest
+from sims.records import Record, latest, read
 
 SLOWED = "nes"
 """The attack whose slow-down is predicted."""
@@ -18,14 +20,17 @@ WIDTH = 110
 
 
 def summarise(out: Path) -> dict[str, Any]:
-    """The numbers of the closing table, from the newest records `attack` and `verify` under `out`.
+    """The numbers of the closing table: the newest record `attack` under `out`, and `verify` of the same victim.
 
     Raises ValueError naming the command that makes a record which is missing, damaged or without its report.
     """
-    attack, verify = latest(out, "attack"), latest(out, "verify")
+    attack = latest(out, "attack")
+    victim = victim_options(attack)
+    verify = _verification(out, victim)
     report = _report(attack, "attack")
     made = [str(path) for name in PLOTS for path in files(name, out) if path.exists()]
     return {
+        **{key: victim[key] for key in ("model", "dataset")},
         **{key: report[key] for key in ("query_budget", "norm", "epsilon")},
         "images": attack.data.sizes["image"],
         "defenses": _defenses(report["rows"]),
@@ -33,6 +38,20 @@ def summarise(out: Path) -> dict[str, Any]:
         "controls": _controls(verify),
         "figures": {"folder": str(out / "figures"), "files": made},
     }
+
+
+def _verification(out: Path, victim: dict[str, str | None]) -> Record:
+    """The newest record `verify` of that victim; ValueError names the command that makes one."""
+    manifests = sorted((out / "verify").glob("[!.]*/manifest.json"), key=lambda path: -path.stat().st_mtime_ns)
+    for manifest in manifests:
+        record = read(manifest.parent)
+        if record.manifest.get("config", {}).get("victim") == victim:
+            return record
+    options = [word for key, value in victim.items() if value is not None for word in (f"--{key}", value)]
+    raise ValueError(
+        f"no record of verify of {victim['model']} on {victim['dataset']} under {out}, which was attacked; "
+        f"run `{shlex.join(['python', '-m', 'sims', 'verify', *options])}` first"
+    )
 
 
 def _report(record: Record, experiment: str) -> dict[str, Any]:
@@ -107,6 +126,7 @@ def show(summary: dict[str, Any]) -> None:
 
 def _table(summary: dict[str, Any]) -> Table:
     title = (
+        f"{summary['model']} on {summary['dataset']}\n"
         f"{summary['images']} images, {summary['query_budget']} queries each, "
         f"{summary['norm']} distance at most {summary['epsilon']:g}; 95 % intervals in brackets"
     )
