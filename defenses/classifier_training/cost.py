@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from defenses.classifier_training.recipe import Recipe, training_images
+from defenses.classifier_training.recipe import Recipe, trainable_split
 from defenses.classifier_training.steps import (
     Network,
     Steps,
@@ -40,8 +40,8 @@ class Cost(NamedTuple):
 
 
 def cost(network: Network, recipe: Recipe, dataset: Dataset, seed: int) -> Cost:
-    """Compile the step of this training, run it for a moment, and multiply; raises as `training_images` does."""
-    train = training_images(recipe, dataset)
+    """Compile the step of this training, run it for a moment, and multiply; raises as `trainable_split` does."""
+    train = trainable_split(recipe, dataset)
     dtype, images = precision(), len(train.labels)
     built = training_steps(network.computing_in(dtype), recipe, images, jax.random.key(seed))
     state = built.start(initial(network.architecture, network.image_shape, network.num_classes, seed))

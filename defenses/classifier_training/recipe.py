@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from defenses.classifier_training.adversarial import Adversary
 from defenses.classifier_training.augmentation import AUGMENTATIONS
 from defenses.classifier_training.schedules import SCHEDULES
-from defenses.data.dataset import Dataset, Split
+from defenses.data.dataset import Dataset, Split, training_images
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,11 @@ def recipe_for(model: str, dataset: str) -> Recipe:
     return replace(RECIPES[model], augmentation=AUGMENTATION_OF[dataset])
 
 
-def training_images(recipe: Recipe, dataset: Dataset) -> Split:
+def trainable_split(recipe: Recipe, dataset: Dataset) -> Split:
     """What the recipe trains on; raises ValueError when there is nothing, or its numbers are out of range."""
-    if dataset.train is None:
-        raise ValueError(f"dataset must have images to train on, {dataset.name} has none here")
-    check(recipe, len(dataset.train.labels))
-    return dataset.train
+    split = training_images(dataset)
+    check(recipe, len(split.labels))
+    return split
 
 
 def check(recipe: Recipe, images: int) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 
 from defenses.classifier_training.adversarial import Adversary, adversary, ascent
 from defenses.classifier_training.epochs import Diverged, train
-from defenses.classifier_training.recipe import Recipe, training_images
+from defenses.classifier_training.recipe import Recipe, trainable_split
 from defenses.classifier_training.steps import Network
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.classifier import Classifier
@@ -47,7 +47,7 @@ def trained(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache
     ValueError for a recipe out of range, no training images, a folder that can't be written, a damaged file or state,
     or numbers that are not finite.
     """
-    images = training_images(recipe, dataset)
+    images = trainable_split(recipe, dataset)
     wanted = Identity(network.name, dataset.name, seed, asdict(recipe))
     kept = location(wanted, cache).with_suffix(".training")
     history = []

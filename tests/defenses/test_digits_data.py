@@ -9,10 +9,11 @@ def test_shapes_dtypes_and_range():
     assert train.images.shape == (1198, 8, 8, 1)
     assert test.images.shape == (599, 8, 8, 1)
     for split in (train, test):
-        assert split.images.dtype == np.float32
+        images = split.images[:]
+        assert images.dtype == np.float32
         assert split.labels.dtype == np.int32
-        assert split.images.min() == 0
-        assert split.images.max() == 1
+        assert images.min() == 0
+        assert images.max() == 1
 
 
 def test_split_is_a_stratified_partition_of_the_original_scans():
@@ -21,7 +22,7 @@ def test_split_is_a_stratified_partition_of_the_original_scans():
     pixels, labels = load_digits(return_X_y=True)
     train, test = digits.load().train, digits.load().test
     assert train is not None
-    rows = np.concatenate([train.images, test.images]).reshape(-1, 64) * 16
+    rows = np.concatenate([train.images[:], test.images[:]]).reshape(-1, 64) * 16
     targets = np.concatenate([train.labels, test.labels])
 
     def as_sorted(pixels, labels):

@@ -434,7 +434,7 @@ def test_a_stopped_run_leaves_its_state_and_no_result(data, tmp_path, monkeypatc
     assert [folder.suffix for folder in tmp_path.iterdir()] == [".training"]
 
 
-def test_a_data_set_without_training_images_is_refused(data, tmp_path):
+def test_a_data_set_without_trainable_split_is_refused(data, tmp_path):
     with pytest.raises(ValueError, match="dataset must have images to train on, digits has none here"):
         trained.trained(TINY, RECIPE, data._replace(train=None), 0, tmp_path)
     assert not list(tmp_path.iterdir())
