@@ -14,6 +14,7 @@ BLOCKS = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.MUL
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 PYTHON = ".venv/bin/python -m "
 MODULES = [command.removeprefix(PYTHON).split() for command in COMMANDS if command.startswith(PYTHON)]
+SMALLER = {"attack": ["--images", "20"]}  # the slow test of the main job attacks all 200
 TARGETS = [command.split()[1] for command in COMMANDS if command.startswith("make ")]
 
 
@@ -28,6 +29,7 @@ def test_every_command_of_the_readme_runs(tmp_path, models):
     for module, *arguments in MODULES:
         if module == "defenses" and "cifar10" in arguments and (arguments[0] == "evaluate" or not DATA.is_dir()):
             continue  # evaluate: run by test_published_accuracy; the rest needs real data
+        arguments += SMALLER.get(arguments[0], [])
         out = [] if module == "theory" or arguments == ["data"] else ["--out", str(tmp_path / "results")]
         run = subprocess.run(
             [sys.executable, "-m", module, *arguments, *out], cwd=ROOT, capture_output=True, text=True, check=False
