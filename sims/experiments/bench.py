@@ -47,7 +47,7 @@ class Config:
     """Rows in flight."""
     tile: int = 16
     """Rows per forward pass."""
-    hard_epsilon: float = 0.0005
+    hard_epsilon: float = 0.0001
     """Radius at which at least half of the images use the whole budget, pixel units."""
     easy_epsilon: float = 0.4
     """Radius at which most images fall early, pixel units."""
