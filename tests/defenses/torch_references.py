@@ -1,4 +1,6 @@
 """PyTorch twins of the networks, written from the papers with the state-dict names of the published checkpoints."""
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
+# torch is an extra, and where it is not installed nothing imports this file
 
 from functools import partial
 from itertools import pairwise
