@@ -56,7 +56,7 @@ def shares(standing: Int[np.ndarray, " n"], images: int) -> tuple[Float[np.ndarr
 
 
 def _panel(axes: Axes, record: Record, attack: str) -> None:
-    budget = record.manifest["config"]["options"]["query_budget"]
+    budget = record.manifest["config"]["threat"]["query_budget"]
     cells = record.data.sel(attack=attack)
     for i, defense in enumerate(cells["defense"].values):
         cell = cells.isel(defense=i)

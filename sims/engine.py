@@ -22,22 +22,25 @@ from sims.attacks.attack import Attack
 from sims.checkpoint import fingerprint, load_state, save_state
 from sims.oracle import Oracle
 from sims.slots import FOOLED, RUNNING, Machine, Queue, compiled_advance, compiled_start
+from sims.stopping import stopping_rule
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a run is laid out; only `query_budget` changes what happens to an image.
+    """How a run is laid out; only `query_budget` and `stopping` change what happens to an image.
 
     query_budget: rows one image may cost, >= 1.
     rows: rows in flight, a multiple of tile.
     tile: rows per forward pass, >= 1; results are bit for bit equal for one tile size.
     chunk: iterations between two returns to the host, >= 1.
+    stopping: when an image that fooled the victim may leave, see `stopping.stopping_rule`.
     """
 
     query_budget: int
     rows: int = 64
     tile: int = 16
     chunk: int = 50
+    stopping: str = "first-success"
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
@@ -46,19 +49,23 @@ class Schedule:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         if self.rows < self.tile or self.rows % self.tile:
             raise ValueError(f"rows must be a positive multiple of tile = {self.tile}, got {self.rows}")
+        stopping_rule(self.stopping)
 
 
 class Result(NamedTuple):
     """Outcome of a run on the host, and what it cost.
 
     images: (n, h, w, c) float32, the last candidates. queries: (n,) rows the network evaluated for each image.
-    status: (n,) see `slots.STATUS`. evaluated, padded: rows forwarded for an image, and only to fill a tile.
+    status: (n,) see `slots.STATUS`. trace: (n, points) float32, the attack's value after each query count of
+    trace_at (points,), inf while unknown. evaluated, padded: rows forwarded for an image, and only to fill a tile.
     seconds: wall time of this call, compilation included.
     """
 
     images: np.ndarray
     queries: np.ndarray
     status: np.ndarray
+    trace: np.ndarray
+    trace_at: np.ndarray
     evaluated: int
     padded: int
     seconds: float
@@ -79,22 +86,27 @@ def run_attack(
     schedule: Schedule,
     checkpoint: Path | None = None,
     on_chunk: Callable[[int, int], None] = lambda finished, rows: None,
+    starts: Float[np.ndarray, "n h w c"] | None = None,
 ) -> Result:
     """Attack every image of the queue within the budget; return when all have left.
 
-    images: float32 in [0, 1]. labels: true classes, in [0, classes). ids: name the images' random streams (their
-    index in the dataset). checkpoint: file the state is saved to after every chunk, and resumed from when it exists.
-    on_chunk: told after every chunk how many images have left and how many rows were evaluated in all.
+    images: float32 in [0, 1]. labels: true classes, in [0, classes), or the targets of a targeted oracle. ids: name
+    the images' random streams (their index in the dataset). checkpoint: file the state is saved to after every chunk,
+    and resumed from when it exists. on_chunk: told after every chunk how many images have left and how many rows were
+    evaluated in all. starts: for each image one that may be adversarial; attacks that walk in begin there.
     Raises ValueError for images that are not finite or leave [0, 1], labels outside [0, classes), lengths that
     differ, an oracle of another feedback than the attack's, or a checkpoint that is damaged or of another run.
     """
-    _check(attack, oracle, images, labels, ids)
+    starts = images if starts is None else starts
+    _check(attack, oracle, images, labels, ids, starts)
     started = time.perf_counter()
-    queue = queue_of(key, images, labels, ids)
+    queue = queue_of(key, images, labels, ids, starts)
     machine = machine_of(attack, oracle, schedule)
     state = compiled_start(machine, oracle.params, queue)
     totals = np.zeros(2, np.int64)
-    mark = fingerprint(attack.name, *astuple(schedule)[:3], oracle.rows_per_query, *_data(attack, oracle, queue))
+    mark = fingerprint(
+        attack.name, schedule.stopping, *astuple(schedule)[:3], oracle.rows_per_query, *_data(attack, oracle, queue)
+    )
     if checkpoint is not None and checkpoint.exists():
         state, totals = load_state(checkpoint, state, mark)
     while np.any(np.asarray(state.outcome.status) == RUNNING):
@@ -103,14 +115,17 @@ def run_attack(
         if checkpoint is not None:
             save_state(checkpoint, state, totals, mark)
         on_chunk(int(np.sum(np.asarray(state.outcome.status) != RUNNING)), int(totals[0]))
-    candidates, queries, status = (np.asarray(part) for part in state.outcome)
-    return Result(candidates, queries, status, int(totals[0]), int(totals[1]), time.perf_counter() - started)
+    candidates, queries, status, trace = (np.asarray(part) for part in state.outcome)
+    at, seconds = np.array(machine.trace_at), time.perf_counter() - started
+    return Result(candidates, queries, status, trace, at, int(totals[0]), int(totals[1]), seconds)
 
 
-def queue_of(key: Key[Array, ""], images, labels, ids) -> Queue:
+def queue_of(key: Key[Array, ""], images, labels, ids, starts) -> Queue:
     """The images to attack on the device, each with a random stream of its own."""
     streams = _streams(key, jnp.asarray(ids, jnp.int32))
-    return Queue(jnp.asarray(images, jnp.float32), jnp.asarray(labels, jnp.int32), streams)
+    pixels = jnp.asarray(images, jnp.float32)
+    begin = pixels if starts is images else jnp.asarray(starts, jnp.float32)
+    return Queue(pixels, jnp.asarray(labels, jnp.int32), streams, begin)
 
 
 @jax.jit
@@ -125,21 +140,31 @@ def machine_of(attack: Attack, oracle: Oracle, schedule: Schedule) -> Machine:
     """
     spare = schedule.rows // schedule.tile if attack.width > 1 else 0
     slots = schedule.rows // attack.width + spare
-    return Machine(attack, oracle._replace(params=None), schedule.query_budget, schedule.rows, schedule.tile, slots)
+    budget, rule = schedule.query_budget, stopping_rule(schedule.stopping)
+    hidden = oracle._replace(params=None)
+    return Machine(attack, hidden, rule, budget, trace_counts(budget), schedule.rows, schedule.tile, slots)
+
+
+def trace_counts(query_budget: int) -> tuple[int, ...]:
+    """The query counts of a trace: about 25, evenly spaced in their logarithm, the budget last."""
+    return tuple(int(count) for count in np.unique(np.geomspace(1, query_budget, 25).round()))
 
 
 def _data(attack: Attack, oracle: Oracle, queue: Queue) -> list[np.ndarray]:
     """The arrays that tell one run from another: the queue, the victim, and the first step the attack asks for."""
-    first = attack.init(queue.streams[0], queue.images[0], queue.labels[0])
+    first = attack.init(queue.streams[0], queue.images[0], queue.starts[0])
     step = attack.ask(queue.streams[0], first).images
     streams = jax.random.key_data(queue.streams)
-    return [np.asarray(a) for a in (queue.images, queue.labels, streams, step, *jax.tree.leaves(oracle.params))]
+    arrays = (queue.images, queue.starts, queue.labels, streams, step, *jax.tree.leaves(oracle.params))
+    return [np.asarray(a) for a in arrays]
 
 
-def _check(attack: Attack, oracle: Oracle, images, labels, ids) -> None:
+def _check(attack: Attack, oracle: Oracle, images, labels, ids, starts) -> None:
     if attack.feedback != oracle.feedback:
         raise ValueError(f"oracle must answer with {attack.feedback} for {attack.name}, got {oracle.feedback}")
     check_images(images, labels)
+    if np.shape(starts) != np.shape(images) or not ((np.asarray(starts) >= 0) & (np.asarray(starts) <= 1)).all():
+        raise ValueError(f"starts must be {np.shape(images)} in [0, 1], like the images, got {np.shape(starts)}")
     if oracle.num_classes is not None and np.max(labels) >= oracle.num_classes:
         raise ValueError(f"labels must be < {oracle.num_classes}, the victim's classes, got {np.max(labels)}")
     if len(ids) != len(images):

@@ -23,7 +23,7 @@ class Answer(NamedTuple):
     """What comes back for each row.
 
     value: the feedback: scores (n, classes) float32, loss (n,) float32 or label (n,) int32.
-    fooled: (n,) bool, whether the row's predicted class differs from the true label.
+    fooled: (n,) bool, whether the row's predicted class differs from the true label, or is the target.
     """
 
     value: Shaped[Array, "n ..."]
@@ -35,10 +35,12 @@ class Oracle(NamedTuple):
 
     feedback: "scores", "loss" or "label".
     params: the victim's parameters, an argument of `query` so that compiled code does not embed them.
-    query: (params, keys (n,), images (n, ...) float32, labels (n,) int32) -> Answer.
+    query: (params, keys (n,), images (n, ...) float32, labels (n,) int32) -> Answer; labels: the true classes, or
+        the targets of a targeted oracle.
     draw: (key, n) -> keys (n,): the defence's randomness for the n rows of one step of one image.
     rows_per_query: rows the network evaluates for one answer (1, or n for `averaged`).
     num_classes: labels are below it; None for an objective that has no classes.
+    targeted: a row fools when its class is its label, and the loss is turned round.
     """
 
     feedback: str
@@ -47,6 +49,7 @@ class Oracle(NamedTuple):
     draw: Callable[[Key[Array, ""], int], Key[Array, " n"]]
     rows_per_query: int
     num_classes: int | None = None
+    targeted: bool = False
 
 
 def victim_scores(classifier: Classifier, defense: Defense):
@@ -59,29 +62,50 @@ def victim_scores(classifier: Classifier, defense: Defense):
     return scores
 
 
-def score_oracle(classifier: Classifier, defense: Defense) -> Oracle:
+def score_oracle(classifier: Classifier, defense: Defense, targeted: bool = False) -> Oracle:
     """Answers with all class scores (logits)."""
-    return _oracle("scores", classifier, defense, lambda scores, labels: scores)
+    return _oracle("scores", classifier, defense, revealed_scores, targeted)
 
 
-def loss_oracle(classifier: Classifier, defense: Defense, loss: Loss = margin_loss) -> Oracle:
-    """Answers with one number per row, by default the margin loss."""
-    return _oracle("loss", classifier, defense, loss)
+def loss_oracle(classifier: Classifier, defense: Defense, loss: Loss = margin_loss, targeted: bool = False) -> Oracle:
+    """Answers with one number per row, by default the margin loss; its negative when targeted."""
+    return _oracle("loss", classifier, defense, revealed_loss(loss, targeted), targeted)
 
 
-def label_oracle(classifier: Classifier, defense: Defense) -> Oracle:
+def label_oracle(classifier: Classifier, defense: Defense, targeted: bool = False) -> Oracle:
     """Answers with the predicted class only (decision-based attacks)."""
-    return _oracle("label", classifier, defense, lambda scores, labels: jnp.argmax(scores, -1).astype(jnp.int32))
+    return _oracle("label", classifier, defense, revealed_label, targeted)
 
 
-def _oracle(feedback: str, classifier: Classifier, defense: Defense, reveal) -> Oracle:
+def revealed_scores(scores, labels):
+    """All of them."""
+    return scores
+
+
+def revealed_loss(loss: Loss, targeted: bool) -> Loss:
+    """The loss of the label, which an attacker lowers: turned round where the label is a target."""
+    return lambda scores, labels: -loss(scores, labels) if targeted else loss(scores, labels)
+
+
+def revealed_label(scores, labels):
+    """The predicted class."""
+    return jnp.argmax(scores, -1).astype(jnp.int32)
+
+
+def fools(predicted: Int[Array, " n"], labels: Int[Array, " n"], targeted: bool) -> Bool[Array, " n"]:
+    """Whether each row's class is what the attacker wants: another than its label, or its target."""
+    return predicted == labels if targeted else predicted != labels
+
+
+def _oracle(feedback: str, classifier: Classifier, defense: Defense, reveal, targeted: bool) -> Oracle:
     scores_of = victim_scores(classifier, defense)
 
     def query(params, keys, images, labels):
         scores = scores_of(params, keys, images)
-        return Answer(reveal(scores, labels), jnp.argmax(scores, axis=-1) != labels)
+        return Answer(reveal(scores, labels), fools(jnp.argmax(scores, axis=-1), labels, targeted))
 
-    return Oracle(feedback, (defense.params, classifier.params), query, jax.random.split, 1, classifier.num_classes)
+    params, classes = (defense.params, classifier.params), classifier.num_classes
+    return Oracle(feedback, params, query, jax.random.split, 1, classes, targeted)
 
 
 def paired(oracle: Oracle) -> Oracle:
@@ -113,10 +137,11 @@ def averaged(oracle: Oracle, repeats: int) -> Oracle:
         value, fooled = (part.reshape(len(labels), repeats, *part.shape[1:]) for part in answers)
         if oracle.feedback == "label":
             majority = _majority(value)
-            return Answer(majority, majority != labels)
+            return Answer(majority, fools(majority, labels, oracle.targeted))
         mean = value.mean(axis=1)
         most = 2 * fooled.sum(axis=1) > repeats
-        return Answer(mean, mean.argmax(axis=-1) != labels if oracle.feedback == "scores" else most)
+        best = fools(mean.argmax(axis=-1), labels, oracle.targeted) if oracle.feedback == "scores" else most
+        return Answer(mean, best)
 
     return oracle._replace(query=query, rows_per_query=oracle.rows_per_query * repeats)
 

@@ -20,9 +20,14 @@ def project(norm: Norm, image: Float[Array, "..."], clean: Float[Array, "..."], 
     return clean + perturbation * jnp.minimum(1, epsilon / jnp.maximum(length, 1e-12))
 
 
-def check_ball(norm: str, epsilon: float) -> None:
-    """Raise ValueError naming the argument when the norm is unknown or the radius is not positive."""
-    if norm not in ("linf", "l2"):
-        raise ValueError(f"norm must be linf or l2, got {norm!r}")
+def distance(norm: Norm, image: Float[Array, "..."], clean: Float[Array, "..."]) -> Float[Array, ""]:
+    """Distance between two images, pixel units."""
+    if norm == "linf":
+        return jnp.max(jnp.abs(image - clean))
+    return jnp.sqrt(jnp.sum((image - clean) ** 2))
+
+
+def check_ball(epsilon: float) -> None:
+    """Raise ValueError unless the radius is positive and finite."""
     if not 0 < epsilon < float("inf"):
         raise ValueError(f"epsilon must be > 0 and finite, got {epsilon}")

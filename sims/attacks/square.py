@@ -2,66 +2,89 @@
 
 One query a step: the candidate with one fresh square, kept when the loss fell. The first query is the random
 initialisation. Against a random victim the incumbent keeps the loss it was accepted with, as published, and so
-profits from a lucky draw (winner's curse, THEORY Q2).
+profits from a lucky draw (winner's curse, THEORY Q2); the adaptive variant queries the incumbent again beside every
+candidate.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from sims.attacks.attack import Attack, Queries
-from sims.attacks.ball import Norm, check_ball, project
+from sims.attacks.attack import Attack, Method, Queries, Threat
+from sims.attacks.ball import check_ball, project
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 steps, rescaled to the budget
 
 
+@dataclass(frozen=True)
+class Square:
+    """Settings of Square."""
+
+    initial_fraction: float = 0.8
+    """Share of the image the first square covers, in (0, 1]; on ImageNet 0.05 (ℓ∞) or 0.1 (ℓ2)."""
+    reevaluate: bool = False
+    """Query the incumbent again beside every candidate."""
+
+
 class SquareState(NamedTuple):
-    """clean, image: (h, w, c), image the incumbent; loss: () its loss, +inf before the first answer; step: ()."""
+    """clean, image: (h, w, c), image the incumbent; value: () its loss, +inf before the first answer; step: ()."""
 
     clean: Float[Array, "h w c"]
     image: Float[Array, "h w c"]
     success: Bool[Array, ""]
-    loss: Float[Array, ""]
+    value: Float[Array, ""]
     step: Int[Array, ""]
 
 
-def square(norm: Norm, epsilon: float, query_budget: int, initial_fraction: float) -> Attack:
+def square(threat: Threat, settings: Square) -> Attack:
     """Square with the published schedule: the side of the square is √(p·h·w), p halved at `HALVINGS`.
 
-    For ℓ2 the side is odd and at least 3, as in the authors' code.
-
-    epsilon: radius, pixel units, > 0. query_budget: steps over which the schedule runs, >= 1.
-    initial_fraction: p at the start, in (0, 1]; 0.8 (ℓ∞, small images), 0.05 (ℓ∞) or 0.1 (ℓ2) on ImageNet.
-    Raises ValueError naming the argument otherwise.
+    For ℓ2 the side is odd and at least 3, as in the authors' code. The schedule runs over the query budget.
+    Raises ValueError for an initial_fraction or a radius outside its range.
     """
-    check_ball(norm, epsilon)
-    if query_budget < 1:
-        raise ValueError(f"query_budget must be >= 1, got {query_budget}")
-    if not 0 < initial_fraction <= 1:
-        raise ValueError(f"initial_fraction must be in (0, 1], got {initial_fraction}")
-    start, mutate = (_stripes, _recolour_square) if norm == "linf" else (_tiled_bumps, _move_mass)
+    check_ball(threat.epsilon)
+    if not 0 < settings.initial_fraction <= 1:
+        raise ValueError(f"initial_fraction must be in (0, 1], got {settings.initial_fraction}")
+    norm, epsilon, width = threat.norm, threat.epsilon, 2 if settings.reevaluate else 1
+    start_pattern, mutate = (_stripes, _recolour_square) if norm == "linf" else (_tiled_bumps, _move_mass)
+    steps = threat.query_budget // width
 
-    def init(key, image, label):
+    def init(key, image, start):
         return SquareState(image, image, jnp.array(False), jnp.array(jnp.inf), jnp.array(0))
 
     def ask(key, state):
         shape = state.image.shape
-        side = _side(state.step, query_budget, initial_fraction, shape)
+        side = _side(state.step, steps, settings.initial_fraction, shape)
         side = side if norm == "linf" else jnp.minimum(jnp.maximum(side, 3) | 1, min(shape[:2]))
         delta = state.image - state.clean
         # a candidate is built on the incumbent's perturbation; the very first one on nothing
-        fresh = jnp.where(state.step == 0, start(key, shape, epsilon), mutate(key, delta, side, epsilon))
-        return Queries(project(norm, state.clean + fresh, state.clean, epsilon)[None], jnp.array([True]))
+        fresh = jnp.where(state.step == 0, start_pattern(key, shape, epsilon), mutate(key, delta, side, epsilon))
+        candidate = project(norm, state.clean + fresh, state.clean, epsilon)
+        if not settings.reevaluate:
+            return Queries(candidate[None], jnp.array([True]))
+        return Queries(jnp.stack([candidate, state.image]), jnp.array([True, True]) & (state.step > jnp.array([-1, 0])))
 
     def tell(state, queries, answers):
-        better = (answers.value[0] < state.loss) | answers.fooled[0]
+        incumbent = jnp.where(state.step > 0, answers.value[-1], jnp.inf) if settings.reevaluate else state.value
+        better = (answers.value[0] < incumbent) | answers.fooled[0]
         image = jnp.where(better, queries.images[0], state.image)
-        loss = jnp.where(better, answers.value[0], state.loss)
-        return SquareState(state.clean, image, answers.fooled[0], loss, state.step + 1)
+        value = jnp.where(better, answers.value[0], incumbent)
+        return SquareState(state.clean, image, answers.fooled[0], value, state.step + 1)
 
-    return Attack(f"square-{norm}", "loss", 1, init, ask, tell)
+    return Attack(f"square-{norm}", "loss", width, init, ask, tell)
+
+
+METHOD = Method(
+    Square,
+    square,
+    "loss",
+    ("linf", "l2"),
+    "1 + reevaluate",
+    "Andriushchenko et al. 2020, arXiv 1912.00049; initial fraction as public toolkits run small images",
+)
 
 
 def _side(step, query_budget, initial_fraction, shape):

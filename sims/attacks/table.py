@@ -1,54 +1,56 @@
-"""The table of attacks: one line each, built from one set of options."""
+"""The table of attacks, one line each, and attacks by name with settings: `nes:smoothing_radius=0.1`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import dataclasses
+from typing import Any
 
-from sims.attacks.attack import Attack
-from sims.attacks.ball import Norm
-from sims.attacks.nes import default_rule, nes
-from sims.attacks.null import null
-from sims.attacks.square import square
-from sims.estimators.estimator import antithetic
+from sims.attacks import nes, null, square
+from sims.attacks.attack import Attack, Method, Threat
 
-
-@dataclass(frozen=True)
-class AttackOptions:
-    """What the attacks of one run have in common, and the settings of each."""
-
-    norm: Norm = "linf"
-    """Norm of the ball: linf or l2."""
-    epsilon: float = 0.15
-    """Radius of the ball, pixel units, > 0."""
-    query_budget: int = 500
-    """Rows the network may evaluate for one image."""
-    smoothing_radius: float = 0.01
-    """NES: μ, pixel units; public toolkits use 2.55/255."""
-    num_directions: int = 10
-    """NES: antithetic pairs per step, q."""
-    step_size: float = 0.03
-    """NES: length of a step, pixel units (ℓ∞: every pixel; ℓ2: the image)."""
-    initial_fraction: float = 0.8
-    """Square: share of the image the first square covers, in (0, 1]."""
-
-
-def _nes(options: AttackOptions) -> Attack:
-    estimator = antithetic(options.smoothing_radius, options.num_directions)
-    return nes(options.norm, options.epsilon, estimator, default_rule(options.norm, options.step_size))
-
-
-def _square(options: AttackOptions) -> Attack:
-    return square(options.norm, options.epsilon, options.query_budget, options.initial_fraction)
-
-
-ATTACKS: dict[str, Callable[[AttackOptions], Attack]] = {
-    "nes": _nes,
-    "square": _square,
-    "null": lambda options: null(),
+ATTACKS: dict[str, Method] = {
+    "nes": nes.METHOD,
+    "square": square.METHOD,
+    "null": null.METHOD,
 }
 
 
-def build_attack(name: str, options: AttackOptions) -> Attack:
-    """The attack of that name; ValueError names an unknown one, or a setting outside its range."""
+def parse_attack(text: str) -> tuple[str, Any]:
+    """`name` or `name:setting=value,...` as the name and its settings.
+
+    Raises ValueError for an unknown name or setting, or a value of another type than the setting's default.
+    """
+    name, _, given = text.partition(":")
     if name not in ATTACKS:
         raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {name!r}")
-    return ATTACKS[name](options)
+    defaults = ATTACKS[name].settings()
+    known = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
+    values = {}
+    for part in given.split(",") if given else ():
+        key, _, value = part.partition("=")
+        if key not in known:
+            raise ValueError(f"a setting of {name} must be one of {', '.join(known) or 'none'}, got {key!r}")
+        values[key] = _read(f"{name}:{key}", value, known[key])
+    return name, dataclasses.replace(defaults, **values)
+
+
+def build_attack(text: str, threat: Threat) -> Attack:
+    """The attack of that name and settings; ValueError names an unknown one, or a setting outside its range."""
+    name, settings = parse_attack(text)
+    method = ATTACKS[name]
+    if threat.norm not in method.norms:
+        raise ValueError(f"norm must be {' or '.join(method.norms)} for {name}, got {threat.norm!r}")
+    return method.build(threat, settings)
+
+
+def _read(name: str, text: str, default: Any) -> Any:
+    """The text as a value of the default's type."""
+    if isinstance(default, str):
+        return text
+    if isinstance(default, bool):
+        if text not in ("true", "false"):
+            raise ValueError(f"{name} must be true or false, got {text!r}")
+        return text == "true"
+    try:
+        return type(default)(text)
+    except ValueError:
+        kind = "an integer" if isinstance(default, int) else "a number"
+        raise ValueError(f"{name} must be {kind}, got {text!r}") from None

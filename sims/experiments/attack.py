@@ -11,7 +11,9 @@ import tyro
 import xarray as xr
 
 from defenses import zoo
-from sims.attacks.table import AttackOptions, build_attack
+from sims.attacks.attack import Threat
+from sims.attacks.nes import NES
+from sims.attacks.table import build_attack, parse_attack
 from sims.engine import Result, Schedule, run_attack
 from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
 from sims.local_geometry import LocalGeometry, measure
@@ -29,10 +31,10 @@ class Config:
     defenses: tuple[str, ...] = ("average-purifier", "random-purifier", "patchwise-purifier")
     """Defences; the first is the reference of the slow-down."""
     attacks: tuple[str, ...] = ("nes", "square", "null")
-    """Attacks: nes, square, null."""
+    """Attacks as `python -m sims attacks` lists them; settings follow a colon: nes:smoothing_radius=0.1."""
     images: int = 200
     """Held-out images that the undefended classifier gets right."""
-    options: tyro.conf.OmitArgPrefixes[AttackOptions] = field(default_factory=AttackOptions)
+    threat: tyro.conf.OmitArgPrefixes[Threat] = field(default_factory=Threat)
     rows: int = 64
     """Rows in flight."""
     tile: int = 16
@@ -48,16 +50,16 @@ class Config:
         check_different(self, "defenses", "attacks")
         for name in self.defenses:
             zoo.check_defense(name)
-        Schedule(self.options.query_budget, self.rows, self.tile)
+        Schedule(self.threat.query_budget, self.rows, self.tile)
         for name in self.attacks:
-            width = build_attack(name, self.options).width
-            if width > 1 and self.options.query_budget <= width:
-                raise ValueError(f"query_budget must be > {width}, one step of {name}, got {self.options.query_budget}")
+            width = build_attack(name, self.threat).width
+            if width > 1 and self.threat.query_budget <= width:
+                raise ValueError(f"query_budget must be > {width}, one step of {name}, got {self.threat.query_budget}")
 
 
 def plan(config: Config) -> Plan:
     """Rows when no image falls."""
-    rows = len(config.defenses) * len(config.attacks) * config.images * config.options.query_budget
+    rows = len(config.defenses) * len(config.attacks) * config.images * config.threat.query_budget
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), 600)
 
 
@@ -83,12 +85,12 @@ def _attack(config: Config, context: Context, victim: Victim, defense: str, atta
     context.advance(task, 0, config.images)
     return run_attack(
         jax.random.fold_in(jax.random.key(config.seed), 1),
-        build_attack(attack, config.options),
+        build_attack(attack, config.threat),
         loss_oracle(victim.classifier, victim.defenses[defense]),
         victim.images,
         victim.labels,
         victim.ids,
-        Schedule(config.options.query_budget, config.rows, config.tile),
+        Schedule(config.threat.query_budget, config.rows, config.tile),
         Path(context.checkpoints) / f"{attack}-{defense}.npz",
         lambda finished, rows: context.advance(task, finished, config.images),
     )
@@ -149,8 +151,8 @@ def _purified(config: Config, victim: Victim, results: list[list[Result]]) -> np
 
 def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
     """A row per defence and attack: robust accuracy, mean queries, slow-down measured and predicted."""
-    options = manifest["config"]["options"]
-    budget, rows = options["query_budget"], []
+    threat = manifest["config"]["threat"]
+    budget, rows = threat["query_budget"], []
     for attack in data.attack.values:
         cells = data.sel(attack=attack)
         queries = [_restricted(cells.isel(defense=i), budget) for i in range(data.sizes["defense"])]
@@ -169,27 +171,31 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
                     "mean_queries": float(queries[i].mean()),
                     "slow_down": slow.value,
                     "slow_down_interval": [slow.low, slow.high],
-                    "slow_down_predicted": _predicted(data, i, queries[0], options) if attack == "nes" else None,
+                    "slow_down_predicted": _predicted(data, i, queries[0], str(attack), budget),
                     "non_finite": int((cells.status[i] == STATUS.index("non-finite answer")).sum()),
                 }
             )
-    return {"rows": rows, "query_budget": budget, "epsilon": options["epsilon"], "norm": options["norm"]}
+    return {"rows": rows, **threat}
 
 
 def _restricted(cell: xr.Dataset, budget: int) -> np.ndarray:
     return restricted_queries(cell.queries.values, cell.success.values, budget)
 
 
-def _predicted(data: xr.Dataset, defense: int, reference: np.ndarray, options: dict[str, Any]) -> float:
+def _predicted(data: xr.Dataset, defense: int, reference: np.ndarray, attack: str, budget: int) -> float | None:
+    """The slow-down that theory predicts, where it has a prediction: for NES."""
+    _, settings = parse_attack(attack)
+    if not isinstance(settings, NES):
+        return None
     pair = [0, defense]
     return predicted_slow_down(
         reference,
-        options["query_budget"],
+        budget,
         tuple(data.gradient_norm.values[pair]),
         tuple(data.variance.values[pair]),
         data.clean[0].size,
-        options["smoothing_radius"],
-        options["num_directions"],
+        settings.smoothing_radius,
+        settings.num_directions,
     )
 
 

@@ -19,7 +19,8 @@ from defenses.classifiers.classifier import Classifier
 from defenses.classifiers.network import initial, network_classifier
 from defenses.classifiers.normalization import NORMALIZATIONS
 from defenses.purifiers.identity import identity
-from sims.attacks.table import AttackOptions, build_attack
+from sims.attacks.attack import Threat
+from sims.attacks.table import build_attack
 from sims.engine import Result, Schedule, machine_of, queue_of, run_attack
 from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_seed
 from sims.oracle import Oracle, loss_oracle
@@ -59,7 +60,7 @@ class Config:
         check_seed(self.seed)
         Schedule(self.query_budget, self.rows, self.tile)
         for epsilon in (self.hard_epsilon, self.easy_epsilon):
-            build_attack("square", AttackOptions(epsilon=epsilon))
+            build_attack("square", Threat(epsilon=epsilon))
 
 
 class Case(NamedTuple):
@@ -124,8 +125,8 @@ def _images(config: Config) -> np.ndarray:
 
 
 def _time(config: Config, case: Case, classifier: Classifier, images, labels) -> list[tuple[str, float, float]]:
-    options = AttackOptions(epsilon=case.epsilon, query_budget=config.query_budget, step_size=case.epsilon / 4)
-    attack, oracle = build_attack(case.attack, options), loss_oracle(classifier, identity())
+    threat = Threat(epsilon=case.epsilon, query_budget=config.query_budget)
+    attack, oracle = build_attack(case.attack, threat), loss_oracle(classifier, identity())
     schedule, key = Schedule(config.query_budget, config.rows, config.tile), jax.random.key(config.seed)
     _compile(attack, oracle, schedule, images, labels)
     overheads, before = [], bare_rate(classifier, images)
@@ -144,7 +145,7 @@ def _time(config: Config, case: Case, classifier: Classifier, images, labels) ->
 
 def _compile(attack, oracle: Oracle, schedule: Schedule, images, labels) -> None:
     """Compile the run's two functions: the chunk is called on a queue of which nothing is left."""
-    queue = queue_of(jax.random.key(0), images, labels, np.arange(len(images)))
+    queue = queue_of(jax.random.key(0), images, labels, np.arange(len(images)), images)
     machine = machine_of(attack, oracle, schedule)
     state = compiled_start(machine, oracle.params, queue)
     finished = state._replace(waiting=jnp.int32(len(images)))

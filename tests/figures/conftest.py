@@ -83,7 +83,7 @@ def attack():
     attacks = ["nes", "square", "null"]
     rows = [_attack_row(a, d, i, j) for j, a in enumerate(attacks) for i, d in enumerate(DEFENSES)]
     report = {"rows": rows, "query_budget": BUDGET, "epsilon": 0.15, "norm": "linf"}
-    manifest = {"config": {"options": {"query_budget": BUDGET}} | VICTIM, "report": report}
+    manifest = {"config": {"threat": {"query_budget": BUDGET}} | VICTIM, "report": report}
     return xr.Dataset(data, {"defense": DEFENSES, "attack": attacks, "image": np.arange(20) + 3}), manifest
 
 
@@ -151,7 +151,7 @@ def lengthened(name):
     if "defense" in data.coords:
         data = data.assign_coords(defense=LONG_NAMES)
     if name == "attack":
-        config["options"] = {"query_budget": LONG_BUDGET}
+        config["threat"] = {"query_budget": LONG_BUDGET}
         queries = np.where(data["success"], data["queries"] * (LONG_BUDGET // BUDGET), LONG_BUDGET)
         data = data.isel(channel=[0, 0, 0]).assign(label=data["label"] + 990, queries=(data["queries"].dims, queries))
     return data, {**manifest, "config": config}

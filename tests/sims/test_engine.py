@@ -1,5 +1,6 @@
 """The engine: results that depend on nothing but the image, exact counts, resumption, non-finite answers."""
 
+import dataclasses
 import multiprocessing
 import time
 
@@ -8,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sims.attacks.nes import default_rule, nes
-from sims.attacks.square import square
+from sims.attacks.attack import Threat
+from sims.attacks.table import build_attack
 from sims.engine import Schedule, run_attack
-from sims.estimators.estimator import antithetic
 from sims.oracle import averaged, loss_oracle
 from sims.slots import EXHAUSTED, NON_FINITE, STATUS
 from tests.sims.victims_for_tests import images, labels_of, linear_classifier, no_defense, noise
@@ -20,8 +20,9 @@ KEY, COUNT, BUDGET = jax.random.key(3), 64, 60
 CLASSIFIER, IMAGES = linear_classifier(), images(COUNT)
 LABELS, IDS = labels_of(CLASSIFIER, IMAGES), np.arange(COUNT)
 ORACLE = loss_oracle(CLASSIFIER, noise(0.02))
-NES = nes("linf", 0.05, antithetic(0.05, 3), default_rule("linf", 0.02))
-SQUARE = square("linf", 0.05, BUDGET, 0.5)
+THREAT = Threat("linf", 0.05, BUDGET)
+NES = build_attack("nes:smoothing_radius=0.05,num_directions=3,step_fraction=0.4", THREAT)
+SQUARE = build_attack("square:initial_fraction=0.5", THREAT)
 
 
 def run(attack=SQUARE, oracle=ORACLE, rows=slice(None), chunk=50, **options):
@@ -94,7 +95,7 @@ def test_a_killed_process_loses_nothing(tmp_path):
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
     path = tmp_path / "state.npz"
     run(checkpoint=path)
-    stronger = square("linf", 0.2, BUDGET, 0.5)
+    stronger = build_attack("square:initial_fraction=0.5", Threat("linf", 0.2, BUDGET))
     other = loss_oracle(CLASSIFIER._replace(params=2 * CLASSIFIER.params), noise(0.02))
     for attack, oracle in ((NES, ORACLE), (stronger, ORACLE), (SQUARE, other)):
         with pytest.raises(ValueError, match="belongs to another run"):
@@ -203,4 +204,4 @@ def test_bad_input_is_named(spoil, message):
 @pytest.mark.parametrize(("setting", "value"), [("query_budget", 0), ("tile", 0), ("chunk", 0), ("rows", 63)])
 def test_bad_schedules_are_named(setting, value):
     with pytest.raises(ValueError, match=f"{setting} must be .*{value}"):
-        Schedule(**({"query_budget": 10} | {setting: value}))
+        dataclasses.replace(Schedule(10), **{setting: value})

@@ -18,7 +18,8 @@ SMALL = {
     ],
     "convergence": ["--steps", "40", "--chains", "128", "--network-chains", "8", "--defenses", "average-purifier"],
     "attack": [
-        "--images", "24", "--query-budget", "60", "--epsilon", "0.25", "--draws", "64", "--smoothing-radius", "0.1",
+        "--images", "24", "--query-budget", "60", "--epsilon", "0.25", "--draws", "64",
+        "--attacks", "nes:smoothing_radius=0.1", "square", "null",
         "--defenses", "average-purifier", "random-purifier",
     ],
 }  # fmt: skip
@@ -66,10 +67,10 @@ def attack(data, manifest):
     assert manifest["queries"] == int(data.queries.sum())
     assert np.abs(data.adversarial - data.clean).max() <= 0.25 + 1e-6
     rows = {(row["attack"], row["defense"]): row for row in manifest["report"]["rows"]}
-    assert rows["nes", "average-purifier"]["slow_down"] == 1
-    assert rows["nes", "random-purifier"]["slow_down_predicted"] >= 1
+    assert rows["nes:smoothing_radius=0.1", "average-purifier"]["slow_down"] == 1
+    assert rows["nes:smoothing_radius=0.1", "random-purifier"]["slow_down_predicted"] >= 1
     assert rows["square", "average-purifier"]["robust_accuracy"] < 1
-    assert rows["nes", "average-purifier"]["V"] == 0
+    assert rows["nes:smoothing_radius=0.1", "average-purifier"]["V"] == 0
 
 
 CHECKS = {"moments": moments, "diversity": diversity, "convergence": convergence, "attack": attack}
