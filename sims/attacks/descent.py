@@ -1,10 +1,13 @@
-"""Zeroth-order descent: step along a gradient estimate inside the ball, the frame of NES, SPSA, RGF and ZO-SGD.
+"""Zeroth-order descent: step along a gradient estimate inside the ball, the frame of NES, SPSA, RGF and the ZO methods.
 
 A step has two phases: query the probes of one gradient estimate, update and project; then query the new candidate
-alone. Every query is a valid image: probes are clipped to the box, which damps the estimate at saturated pixels
-(THEORY E9); the clipped displacement is the one that is combined.
+alone. An estimator whose baseline is the current point is given the answer of that check, so no image is queried
+twice; its first query is the clean image, and baseline and probes are two asks, of which an oracle that draws once
+per ask makes two draws. Every query is a valid image: probes are clipped to the box, which damps the estimate at
+saturated pixels (THEORY E9); the clipped displacement is the one that is combined.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -32,29 +35,36 @@ class DescentState(NamedTuple):
 
 
 def descent(name: str, threat: Threat, estimator: GradientEstimator, rule: optax.GradientTransformation) -> Attack:
-    """Descend with any estimator and any optax update rule; queries_per_estimate + 1 queries a step.
+    """Descend with any estimator and any optax update rule.
 
-    Raises ValueError for a radius that is not finite.
+    A step costs queries_per_estimate + 1 queries, or queries_per_estimate where the estimator's baseline is the
+    current point. Raises ValueError for a radius that is not finite.
     """
     check_ball(threat.epsilon)
-    width = estimator.queries_per_estimate
+    known = int(estimator.baseline_first)  # points whose answer the last check has given
+    width = estimator.queries_per_estimate - known
 
     def init(key, image, start):
-        return DescentState(image, image, jnp.array(False), jnp.array(jnp.inf), rule.init(image), jnp.array(True))
+        unknown = jnp.array(jnp.inf, jnp.float32)
+        return DescentState(image, image, jnp.array(False), unknown, rule.init(image), jnp.array(not known))
 
     def ask(key, state):
         images = jax.lax.cond(state.probing, probes, candidate, key, state.image)
         return Queries(images, state.probing | (jnp.arange(width) == 0))
 
     def probes(key, image):
-        return jnp.clip(estimator.points(image, estimator.directions(key, image.shape)), 0, 1)
+        points = estimator.points(image, estimator.directions(key, image.shape))
+        return jnp.clip(points[known:], 0, 1)
 
     def candidate(key, image):
         return jnp.zeros((width, *image.shape)).at[0].set(image)
 
+    def estimate(state, queries, answers):
+        points = jnp.concatenate([state.image[None][:known], queries.images])
+        return estimator.combine(points, jnp.concatenate([state.value[None][:known], answers.value]))
+
     def tell(state, queries, answers):
-        gradient = estimator.combine(queries.images, answers.value)
-        updates, rule_state = rule.update(gradient, state.rule, state.image)
+        updates, rule_state = rule.update(estimate(state, queries, answers), state.rule, state.image)
         stepped: Any = optax.apply_updates(state.image, updates)
         moved = project(threat.norm, stepped, state.clean, threat.epsilon)
         probed = state._replace(image=moved, success=jnp.array(False), rule=rule_state, probing=jnp.array(False))
@@ -72,6 +82,18 @@ def steepest(norm: Norm, step_size: float) -> optax.GradientTransformation:
     if norm == "linf":
         return optax.sign_sgd(step_size)
     return optax.chain(optax.normalize_by_update_norm(), optax.sgd(step_size))
+
+
+def per_pixel(norm: Norm, step_size: float) -> optax.GradientTransformation:
+    """Descend by updates of which every pixel's is about ±1, as the sign and Adam's are.
+
+    step_size: pixel units, > 0: what a pixel moves by (ℓ∞), or the image, by moving every pixel (ℓ2).
+    """
+
+    def scaled(updates, params):
+        return jax.tree.map(lambda u: -step_size * u / (1 if norm == "linf" else math.sqrt(u.size)), updates)
+
+    return optax.stateless(scaled)
 
 
 def check_step_fraction(step_fraction: float) -> None:

@@ -21,6 +21,7 @@ class GradientEstimator(NamedTuple):
     points: (x, directions) -> (queries_per_estimate, *shape), the rows to query.
     combine: (points, values (queries_per_estimate,)) -> gradient, the shape of x.
     moments: label of the theory entry that predicts the second moment of one direction.
+    baseline_first: the first of the points is x itself, the one baseline of all directions.
     """
 
     name: str
@@ -29,6 +30,7 @@ class GradientEstimator(NamedTuple):
     combine: Callable[[Float[Array, "rows ..."], Float[Array, " rows"]], Float[Array, "..."]]
     queries_per_estimate: int
     moments: str
+    baseline_first: bool = False
 
 
 def antithetic(smoothing_radius: float, num_directions: int, directions: str = "gaussian") -> GradientEstimator:
@@ -71,7 +73,7 @@ def forward_shared(smoothing_radius: float, num_directions: int, directions: str
     def combine(points, values):
         return _mean_over_directions((values[1:] - values[0]) / mu, (points[1:] - points[0]) / mu)
 
-    return GradientEstimator("forward-shared", _draw(directions, q), points, combine, q + 1, "E2-forward")
+    return GradientEstimator("forward-shared", _draw(directions, q), points, combine, q + 1, "E2-forward", True)
 
 
 def _mean_over_directions(slopes: Float[Array, " q"], directions: Float[Array, "q ..."]) -> Float[Array, "..."]:

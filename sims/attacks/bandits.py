@@ -1,0 +1,144 @@
+"""Bandits-TD: a gradient that is carried from step to step, on a grid of tiles (Ilyas et al. 2019), ℓ∞ and ℓ2.
+
+The prior v is a guess of the descent direction on a coarse grid, enlarged to the image by nearest neighbours. A step
+queries the two probes x ± η(v ± δu)/N, u ~ N(0, I)/√d, learns from their difference how v should change, and moves
+the image along v: two queries, as published. One more checks whether the moved image fools, which the published code
+does without counting it.
+
+The published code divides either probe by its own length; N here is the root mean square of these lengths, the same
+for both, so that the noise is read back from the probes that were queried, clipping to the box included.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from sims.attacks.attack import Attack, Method, Queries, Threat
+from sims.attacks.ball import Norm, check_ball, project
+from sims.attacks.descent import check_step_fraction
+
+
+@dataclass(frozen=True)
+class Bandits:
+    """Settings of Bandits-TD."""
+
+    difference: float = 0.1
+    """η, ℓ2 length of a probe, pixel units, > 0; 0.1 (ℓ∞) or 0.01 (ℓ2) as published."""
+    exploration: float = 1.0
+    """δ, root mean square length of the noise on the grid, > 0; 1 (ℓ∞) or 0.01 (ℓ2) as published."""
+    prior_rate: float = 100.0
+    """How fast the prior learns, > 0; 100 (ℓ∞) or 0.1 (ℓ2) as published."""
+    step_fraction: float = 0.2
+    """Length of a step in units of epsilon, in (0, 1] (ℓ∞: every pixel; ℓ2: the image); 0.2 or 0.1 as published."""
+    grid: int = 20
+    """Tiles per side, at most the image's sides; 50 as published for ImageNet, 20 in public toolkits for CIFAR-10."""
+
+
+class BanditsState(NamedTuple):
+    """clean, image: (h, w, c); value: () the loss of the image when it was queried.
+
+    prior: (rows, columns, c), v for ℓ2; for ℓ∞ its inverse hyperbolic tangent, in which the exponentiated gradient
+    is a sum. probing: () bool, which phase comes next.
+    """
+
+    clean: Float[Array, "h w c"]
+    image: Float[Array, "h w c"]
+    success: Bool[Array, ""]
+    value: Float[Array, ""]
+    prior: Float[Array, "rows columns c"]
+    probing: Bool[Array, ""]
+
+
+def bandits(threat: Threat, settings: Bandits) -> Attack:
+    """Learn the prior and follow it; ValueError for a setting or a radius outside its range."""
+    check_ball(threat.epsilon)
+    check_step_fraction(settings.step_fraction)
+    for name in ("difference", "exploration", "prior_rate", "grid"):
+        if not 0 < getattr(settings, name) < float("inf"):
+            raise ValueError(f"{name} must be > 0 and finite, got {getattr(settings, name)}")
+    norm, eta, delta = threat.norm, settings.difference, settings.exploration
+
+    def init(key, image, start):
+        h, w, c = image.shape
+        prior = jnp.zeros((min(settings.grid, h), min(settings.grid, w), c))
+        unknown = jnp.array(jnp.inf, jnp.float32)
+        return BanditsState(image, image, jnp.array(False), unknown, prior, jnp.array(True))
+
+    def ask(key, state):
+        return Queries(
+            jnp.where(state.probing, probes(key, state), jnp.stack([state.image] * 2)),
+            jnp.array([True, False]) | state.probing,
+        )
+
+    def probes(key, state):
+        v = direction(norm, state.prior)
+        noise = delta * jax.random.normal(key, v.shape) / np.sqrt(v.size)
+        scale = eta / probe_length(v, delta, state.image.shape)
+        pair = jnp.stack([enlarged(v + noise, state.image.shape), enlarged(v - noise, state.image.shape)])
+        return jnp.clip(state.image + scale * pair, 0, 1)
+
+    def tell(state, queries, answers):
+        v = direction(norm, state.prior)
+        half = shrunk((queries.images[0] - queries.images[1]) / 2, v.shape)
+        noise = half * probe_length(v, delta, state.image.shape) / eta
+        slope = (answers.value[0] - answers.value[1]) / (eta * delta)
+        prior = state.prior - settings.prior_rate * slope * noise
+        step = settings.step_fraction * threat.epsilon * unit(norm, enlarged(direction(norm, prior), state.image.shape))
+        moved = project(norm, state.image + step, state.clean, threat.epsilon)
+        probed = state._replace(image=moved, success=jnp.array(False), prior=prior, probing=jnp.array(False))
+        checked = state._replace(success=answers.fooled[0], value=answers.value[0], probing=jnp.array(True))
+        return jax.tree.map(lambda p, c: jnp.where(state.probing, p, c), probed, checked)
+
+    return Attack(f"bandits-td-{norm}", "loss", 2, init, ask, tell)
+
+
+METHOD = Method(
+    Bandits,
+    bandits,
+    "loss",
+    ("linf", "l2"),
+    "3",
+    "Ilyas et al. 2019, arXiv 1807.07978; rates as published for ℓ∞, the grid of public toolkits for CIFAR-10",
+)
+
+
+def direction(norm: Norm, prior: Float[Array, "rows columns c"]) -> Float[Array, "rows columns c"]:
+    """v: in (−1, 1) for ℓ∞, where exponentiated gradients on (1 + v)/2 are sums in artanh v; itself for ℓ2."""
+    return jnp.tanh(prior) if norm == "linf" else prior
+
+
+def probe_length(v: Float[Array, "rows columns c"], delta: float, shape: tuple[int, ...]) -> Float[Array, ""]:
+    """√(‖v‖² + δ²d/m), ‖v‖ on the image: the root mean square length of v ± δu there, d pixels and m tiles."""
+    return jnp.sqrt(jnp.sum(enlarged(v, shape) ** 2) + delta**2 * math.prod(shape) / v.size)
+
+
+def unit(norm: Norm, v: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+    """The direction of the step: its signs, or itself at unit length."""
+    return jnp.sign(v) if norm == "linf" else v / jnp.maximum(jnp.sqrt(jnp.sum(v**2)), 1e-12)
+
+
+def enlarged(tiles: Float[Array, "rows columns c"], shape: tuple[int, ...]) -> Float[Array, "h w c"]:
+    """Every pixel gets its tile's entry: tile ⌊i·rows/h⌋ in row i, and so for the columns."""
+    rows, columns, _ = tiles.shape
+    return tiles[_tile_of(shape[0], rows)][:, _tile_of(shape[1], columns)]
+
+
+def shrunk(image: Float[Array, "h w c"], shape: tuple[int, ...]) -> Float[Array, "rows columns c"]:
+    """The mean of every tile's pixels; undoes `enlarged`."""
+    rows, columns = (_averages(size, tiles) for size, tiles in zip(image.shape[:2], shape[:2], strict=True))
+    return jnp.einsum("ih,hwc,jw->ijc", rows, image, columns, precision="highest")
+
+
+def _averages(size: int, tiles: int) -> np.ndarray:
+    """(tiles, size) float32, the row of a tile averages its pixels."""
+    held = _tile_of(size, tiles) == np.arange(tiles)[:, None]
+    return (held / held.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _tile_of(size: int, tiles: int) -> np.ndarray:
+    return np.arange(size) * tiles // size
