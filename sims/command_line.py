@@ -24,6 +24,7 @@ from rich.table import Table
 from defenses.command_line import printable
 from defenses.folders import Folders, data_folder
 from sims import records
+from sims.attack_listing import list_attacks
 from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, find_experiment
 
 Config = TypeVar("Config")
@@ -42,6 +43,8 @@ class Command(Generic[Config]):
     """Print one JSON document on stdout and nothing else."""
     dry_run: bool = False
     """Print what the run would cost, and stop."""
+    recheck: Path | None = None
+    """Folder of a saved record whose claims are checked again; nothing is run, and the record's own options count."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if not argv:
             return _list()
+        if argv[0] == "attacks":
+            return _attacks(argv[1:])
         experiment = None if argv[0] in ("-h", "--help") else find_experiment(argv[0])
         if experiment is None:
             return _list()
@@ -66,29 +71,44 @@ def _list() -> int:
     print("usage: python -m sims EXPERIMENT [options]; EXPERIMENT --help shows them with defaults and units\n")
     for name, (_, purpose) in EXPERIMENTS.items():
         print(f"  {name:<12} {purpose}")
+    print("  attacks      the table of attacks, with their settings and sources")
     return 0
+
+
+def _attacks(argv: Sequence[str]) -> int:
+    with _one_complaint():
+        return tyro.cli(list_attacks, args=list(argv), prog="python -m sims attacks")
 
 
 def _parse(name: str, experiment: Experiment, argv: Sequence[str]) -> Command:
     """The parsed options; what the parser objects to becomes one ValueError."""
+    with _one_complaint():
+        return tyro.cli(
+            Command[experiment.config],
+            args=list(argv),
+            prog=f"python -m sims {name}",
+            description=EXPERIMENTS[name][1],
+        )
+
+
+@contextlib.contextmanager
+def _one_complaint() -> Iterator[None]:
+    """What the parser objects to becomes one ValueError of one line."""
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                Command[experiment.config],
-                args=list(argv),
-                prog=f"python -m sims {name}",
-                description=EXPERIMENTS[name][1],
-            )
+            yield
     except SystemExit as stop:
         if stop.code == 0:
             raise
         words = " ".join(word for word in complaint.getvalue().split() if word.strip("─│╭╮╰╯-+|"))
-        complaint_line = re.sub(r"^Value error Error parsing config[.\w]*: ", "", words.split(" For full helptext")[0])
-        raise ValueError(complaint_line or "the options could not be read") from None
+        line = re.sub(r"^Value error Error parsing config[.\w]*: ", "", words.split(" For full helptext")[0])
+        raise ValueError(line or "the options could not be read") from None
 
 
 def _run(name: str, experiment: Experiment, command: Command) -> int:
+    if command.recheck is not None:
+        return _recheck(name, experiment, command, command.recheck)
     if command.dry_run:
         return _show_plan(experiment.plan(command.config), command.json)
     records.prepare(command.out, name)
@@ -101,9 +121,22 @@ def _run(name: str, experiment: Experiment, command: Command) -> int:
     if command.json:
         print(json.dumps(report, allow_nan=False))
     else:
-        _show(name, report)
+        _show(name, report, experiment.columns)
         print(f"{'already done' if known else 'done'}: {folder}")
     return 0 if report.get("ok", True) else 1
+
+
+def _recheck(name: str, experiment: Experiment, command: Command, folder: Path) -> int:
+    if experiment.recheck is None:
+        raise ValueError(f"recheck must be given to an experiment whose records are rechecked, not to {name}")
+    with _progress() as advance:
+        context = Context(Folders(command.out / "models", command.data_dir), folder, advance)
+        report = experiment.recheck(records.read(folder), context)
+    if command.json:
+        print(json.dumps(report, allow_nan=False))
+    else:
+        _show(f"{name}, rechecked", report, ())
+    return 0 if report["ok"] else 1
 
 
 def _compute(
@@ -151,12 +184,13 @@ def _show_plan(plan: Plan, as_json: bool) -> int:
     return 0
 
 
-def _show(name: str, report: dict[str, Any]) -> None:
+def _show(name: str, report: dict[str, Any], columns: tuple[str, ...]) -> None:
     """Every list of the report as a table, every other entry as a line."""
     console = Console(width=None if sys.stdout.isatty() else 160)
     for key, value in report.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            console.print(_table(f"{name}: {key}", value))
+            shown = columns if columns and key == "rows" else tuple(value[0])
+            console.print(_table(f"{name}: {key}", [{column: row[column] for column in shown} for row in value]))
         else:
             console.print(f"{key.replace('_', ' ')}: {_cell(value)}", highlight=False)
 
@@ -178,6 +212,8 @@ def _cell(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {_cell(part)}" for key, part in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_cell(part) for part in value)
     return str(value)

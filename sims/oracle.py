@@ -88,8 +88,9 @@ def revealed_loss(loss: Loss, targeted: bool) -> Loss:
 
 
 def revealed_label(scores, labels):
-    """The predicted class."""
-    return jnp.argmax(scores, -1).astype(jnp.int32)
+    """The predicted class; -1 where the scores are not finite."""
+    known = jnp.all(jnp.isfinite(scores), axis=-1)
+    return jnp.where(known, jnp.argmax(scores, -1), -1).astype(jnp.int32)
 
 
 def fools(predicted: Int[Array, " n"], labels: Int[Array, " n"], targeted: bool) -> Bool[Array, " n"]:

@@ -3,6 +3,7 @@
 import difflib
 
 from theory import (
+    best_response,
     crossover,
     diagonal_descent,
     estimator_means,
@@ -29,6 +30,7 @@ _SECTIONS = (
     pools,
     quadratic_descent,
     diagonal_descent,
+    best_response,
 )
 
 CATALOGUE: dict[str, Bound] = {bound.label: bound for section in _SECTIONS for bound in section.BOUNDS}

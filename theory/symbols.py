@@ -90,6 +90,7 @@ _QUANTITIES = (
     _scalar("e0", "e_0", "squared distance to the minimiser at the start", NONNEGATIVE),
     _scalar("e", "e", "squared distance to the minimiser that is to be reached", POSITIVE),
     _scalar("t", "t", "steps taken", STEPS),
+    _scalar("eps", r"\varepsilon", "tolerance of the loss", POSITIVE),
     _scalar("N", "N", "queries spent on one gradient estimate", COUNT),
     _scalar("grad", r"\|\nabla\bar F\|", "norm of the gradient of the mean loss", NONNEGATIVE),
     _scalar("grad_mu", r"\|\nabla\bar F_\mu\|", "norm of the gradient of the smoothed mean loss", NONNEGATIVE),

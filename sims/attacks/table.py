@@ -1,20 +1,54 @@
-"""The table of attacks, one line each, and attacks by name with settings: `nes:smoothing_radius=0.1`."""
+"""The table of attacks, one line each, and attacks by name with settings: `nes:smoothing_radius=0.1`.
+
+Every attack takes the setting `average` besides its own: each answer is then the mean of that many fresh ones, which
+are billed as rows (the attacker's averaging over a random defence, EOT).
+"""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
-from sims.attacks import nes, null, square
+from sims.attacks import (
+    bandits,
+    nes,
+    null,
+    rgf,
+    sign_hunter,
+    simba,
+    simba_dct,
+    spsa,
+    square,
+    zo_adam,
+    zo_sgd,
+    zo_sign_sgd,
+)
 from sims.attacks.attack import Attack, Method, Threat
 
 ATTACKS: dict[str, Method] = {
     "nes": nes.METHOD,
+    "spsa": spsa.METHOD,
+    "rgf": rgf.METHOD,
+    "zo-sgd": zo_sgd.METHOD,
+    "zo-sign-sgd": zo_sign_sgd.METHOD,
+    "zo-adam": zo_adam.METHOD,
+    "bandits-td": bandits.METHOD,
+    "sign-hunter": sign_hunter.METHOD,
+    "simba": simba.METHOD,
+    "simba-dct": simba_dct.METHOD,
     "square": square.METHOD,
     "null": null.METHOD,
 }
 
 
-def parse_attack(text: str) -> tuple[str, Any]:
-    """`name` or `name:setting=value,...` as the name and its settings.
+class Choice(NamedTuple):
+    """An attack as it is run: its name, its settings, and over how many answers the attacker averages."""
+
+    name: str
+    settings: Any
+    average: int = 1
+
+
+def parse_attack(text: str) -> Choice:
+    """`name` or `name:setting=value,...` as a choice.
 
     Raises ValueError for an unknown name or setting, or a value of another type than the setting's default.
     """
@@ -22,23 +56,43 @@ def parse_attack(text: str) -> tuple[str, Any]:
     if name not in ATTACKS:
         raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {name!r}")
     defaults = ATTACKS[name].settings()
-    known = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
+    known = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)} | {"average": 1}
     values = {}
     for part in given.split(",") if given else ():
         key, _, value = part.partition("=")
         if key not in known:
-            raise ValueError(f"a setting of {name} must be one of {', '.join(known) or 'none'}, got {key!r}")
+            raise ValueError(f"a setting of {name} must be one of {', '.join(known)}, got {key!r}")
         values[key] = _read(f"{name}:{key}", value, known[key])
-    return name, dataclasses.replace(defaults, **values)
+    average = values.pop("average", 1)
+    if average < 1:
+        raise ValueError(f"{name}:average must be >= 1, got {average}")
+    return Choice(name, dataclasses.replace(defaults, **values), average)
+
+
+def spelled(choice: Choice) -> str:
+    """The text that `parse_attack` reads as this choice; settings at their defaults are left out."""
+    defaults = ATTACKS[choice.name].settings()
+    values = {field.name: getattr(choice.settings, field.name) for field in dataclasses.fields(defaults)}
+    given = [f"{key}={_written(value)}" for key, value in values.items() if value != getattr(defaults, key)]
+    given += [f"average={choice.average}"] if choice.average > 1 else []
+    return f"{choice.name}:{','.join(given)}" if given else choice.name
 
 
 def build_attack(text: str, threat: Threat) -> Attack:
-    """The attack of that name and settings; ValueError names an unknown one, or a setting outside its range."""
-    name, settings = parse_attack(text)
-    method = ATTACKS[name]
+    """The attack of that name and settings; ValueError names an unknown one, or a setting outside its range.
+
+    An attack with a schedule runs it over the answers that the budget buys.
+    """
+    choice = parse_attack(text)
+    method = ATTACKS[choice.name]
     if threat.norm not in method.norms:
-        raise ValueError(f"norm must be {' or '.join(method.norms)} for {name}, got {threat.norm!r}")
-    return method.build(threat, settings)
+        raise ValueError(f"norm must be {' or '.join(method.norms)} for {choice.name}, got {threat.norm!r}")
+    answers = max(threat.query_budget // choice.average, 1)
+    return method.build(dataclasses.replace(threat, query_budget=answers), choice.settings)
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _read(name: str, text: str, default: Any) -> Any:

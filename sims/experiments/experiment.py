@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from defenses.folders import Folders
+from sims.records import Record
 
 # name: (module, purpose); a new experiment is a new file and a new line
 EXPERIMENTS = {
@@ -16,6 +17,10 @@ EXPERIMENTS = {
     "diversity": ("sims.experiments.diversity", "V, Δ, ν and ν₂ of a purifier pool against its size"),
     "convergence": ("sims.experiments.convergence", "ZO-SGD against its exact recursion, and on a real network"),
     "attack": ("sims.experiments.attack", "robust accuracy against queries, deterministic, randomised and null"),
+    "compare": (
+        "sims.experiments.compare",
+        "our attacks beside Foolbox, ART and torchattacks; needs the extra [peers]",
+    ),
     "bench": ("sims.experiments.bench", "overhead and waste of the engine, as ratios in one run"),
 }
 
@@ -45,6 +50,8 @@ class Experiment(NamedTuple):
 
     inputs: (config, folders) -> what is read from files, with hashes; ValueError where it is missing.
     report: (data, manifest) -> a JSON document; its "rows" are shown as a table, and "ok" False means exit status 1.
+    columns: those of the rows that the printed table shows, in that order; none given means all.
+    recheck: (record, context) -> a report on the claims of a saved record; None where there is nothing to recheck.
     """
 
     config: type
@@ -52,6 +59,8 @@ class Experiment(NamedTuple):
     run: Callable[[Any, Context], tuple[xr.Dataset, dict[str, Any]]]
     report: Callable[[xr.Dataset, dict[str, Any]], dict[str, Any]]
     inputs: Callable[[Any, Folders], dict[str, Any]] = lambda config, folders: {}
+    columns: tuple[str, ...] = ()
+    recheck: Callable[[Record, Context], dict[str, Any]] | None = None
 
 
 def find_experiment(name: str) -> Experiment:

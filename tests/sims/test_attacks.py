@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sims.attacks.attack import Threat
-from sims.attacks.table import ATTACKS, build_attack, parse_attack
+from sims.attacks.table import ATTACKS, build_attack, parse_attack, spelled
 from sims.engine import Schedule, run_attack
 from sims.oracle import label_oracle, loss_oracle
 from sims.slots import EXHAUSTED, FOOLED
@@ -174,11 +174,12 @@ def test_bad_threats_are_named(change, message):
         ("neS", "attack must be one of nes, .*, got 'neS'"),
         ("nes:smoothing_radius=-0.1", r"smoothing_radius must be > 0 and finite, got -0\.1"),
         ("nes:step_fraction=0", r"step_fraction must be in \(0, 1\], got 0"),
-        ("nes:mu=1", "a setting of nes must be one of smoothing_radius, num_directions, step_fraction, got 'mu'"),
+        ("nes:mu=1", "a setting of nes must be one of smoothing_radius, num_directions, step_fraction, average, got"),
         ("nes:num_directions=1.5", "nes:num_directions must be an integer, got '1.5'"),
         ("nes:step_fraction=x", "nes:step_fraction must be a number, got 'x'"),
         ("square:reevaluate=1", "square:reevaluate must be true or false, got '1'"),
-        ("null:x=1", "a setting of null must be one of none, got 'x'"),
+        ("null:x=1", "a setting of null must be one of average, got 'x'"),
+        ("null:average=0", "null:average must be >= 1, got 0"),
         ("square:initial_fraction=1.5", r"initial_fraction must be in \(0, 1\], got 1.5"),
     ],
 )
@@ -187,6 +188,8 @@ def test_bad_attacks_are_named(text, message):
         build_attack(text, Threat())
 
 
-def test_settings_are_read():
-    assert parse_attack("nes:num_directions=3,smoothing_radius=0.5")[1].num_directions == 3
-    assert parse_attack("square:reevaluate=true")[1].reevaluate
+def test_settings_are_read_and_spelled():
+    assert parse_attack("nes:num_directions=3,smoothing_radius=0.5").settings.num_directions == 3
+    assert parse_attack("square:reevaluate=true").settings.reevaluate
+    for text in ("null", "nes:smoothing_radius=0.5,num_directions=3", "square:reevaluate=true,average=4"):
+        assert spelled(parse_attack(text)) == text

@@ -1,0 +1,106 @@
+"""What a run of `attack` is about: its configuration, its victim with goals and starts, and what attacks see of it."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import tyro
+
+from defenses import zoo
+from defenses.defense import Defense
+from sims.attacks.attack import Threat
+from sims.attacks.table import build_attack, parse_attack
+from sims.engine import Schedule
+from sims.experiments.experiment import Context, check_counts, check_different, check_seed
+from sims.opponents import opponents
+from sims.oracle import Oracle, averaged, label_oracle, loss_oracle
+from sims.reevaluation import times_fooled
+from sims.victims import Victim, VictimOptions, load_victim
+
+ORACLES = {"loss": loss_oracle, "label": label_oracle}
+EVALUATION_STREAM = 4
+
+
+@dataclass(frozen=True)
+class Config:
+    """Query attacks on defended images, each image judged again by fresh draws of the defence."""
+
+    victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
+    defenses: tuple[str, ...] = ("average-purifier", "random-purifier", "patchwise-purifier")
+    """Defences; the first is the reference of the slow-down."""
+    attacks: tuple[str, ...] = ("nes", "square", "null")
+    """Attacks as `python -m sims attacks` lists them; settings follow a colon: nes:smoothing_radius=0.1,average=4."""
+    images: int = 200
+    """Held-out images that the undefended classifier gets right."""
+    threat: tyro.conf.OmitArgPrefixes[Threat] = field(default_factory=Threat)
+    stopping: str = "first-success"
+    """When a fooled image leaves: first-success, re-evaluation, or majority:N of N more draws."""
+    best_response: bool = False
+    """Run every attack that has a smoothing radius once more at the radius that theory recommends (C6)."""
+    evaluations: int = 10
+    """Fresh draws of a random defence on every final image, for its average and worst of N."""
+    rows: int = 64
+    """Rows in flight."""
+    tile: int = 16
+    """Rows per forward pass; results are bit for bit equal on a CPU for one tile size."""
+    draws: int = 1024
+    """Draws of the defence behind V and ∇F̄ of each image."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the first setting outside its range."""
+        check_counts(self, images=1, draws=2, evaluations=1)
+        check_seed(self.seed)
+        check_different(self, "defenses", "attacks")
+        for name in self.defenses:
+            zoo.check_defense(name)
+        schedule(self)
+        for text in self.attacks:
+            width = build_attack(text, self.threat).width * parse_attack(text).average
+            if width > 1 and self.threat.query_budget <= width:
+                raise ValueError(f"query_budget must be > {width}, one step of {text}, got {self.threat.query_budget}")
+
+
+class Setting(NamedTuple):
+    """What all attacks of a run share: the victim, the goals (labels or targets), and the starting points."""
+
+    victim: Victim
+    goals: np.ndarray
+    starts: np.ndarray
+
+
+def schedule(config: Config) -> Schedule:
+    """The engine's layout for that configuration."""
+    return Schedule(config.threat.query_budget, config.rows, config.tile, stopping=config.stopping)
+
+
+def setting(config: Config, context: Context) -> Setting:
+    """The victim with its images; every image has another one of them as its start, whose class is its target."""
+    victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
+    if not config.threat.targeted and len(np.unique(victim.labels)) < 2:
+        return Setting(victim, victim.labels, victim.images)
+    other = opponents(victim.labels, victim.ids, config.seed)
+    goals = victim.labels[other] if config.threat.targeted else victim.labels
+    return Setting(victim, goals, victim.images[other])
+
+
+def oracle_of(config: Config, victim: Victim, defense: Defense, text: str) -> Oracle:
+    """What that attack sees of the defended victim, averaged as it asks for."""
+    choice = parse_attack(text)
+    make = ORACLES[build_attack(text, config.threat).feedback]
+    oracle = make(victim.classifier, defense, targeted=config.threat.targeted)
+    return averaged(oracle, choice.average) if choice.average > 1 else oracle
+
+
+def fresh_draws(config: Config, shared: Setting, defense: str, images: np.ndarray) -> np.ndarray:
+    """(n,) in how many of the evaluations (one, where the defence is deterministic) each image fools the victim."""
+    victim = shared.victim
+    key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM)
+    oracle = loss_oracle(victim.classifier, victim.defenses[defense], targeted=config.threat.targeted)
+    return times_fooled(key, oracle, images, shared.goals, evaluations(config, victim.defenses[defense]), config.tile)
+
+
+def evaluations(config: Config, defense: Defense) -> int:
+    """Fresh draws on every final image."""
+    return config.evaluations if defense.randomized else 1

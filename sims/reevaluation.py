@@ -1,0 +1,55 @@
+"""N-evaluation: how often a final image fools the victim over fresh draws of its defence.
+
+What an attack claims under its stopping rule is one draw, chosen by the attack; a defence that answers at random is
+judged by fresh ones: their average, and the worst of N.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from sims.oracle import Oracle
+
+
+def times_fooled(
+    key: Key[Array, ""],
+    oracle: Oracle,
+    images: Float[np.ndarray, "n h w c"],
+    labels: Int[np.ndarray, " n"],
+    draws: int,
+    tile: int,
+) -> Int[np.ndarray, " n"]:
+    """(n,) in how many of `draws` >= 1 fresh draws each image (float32 in [0, 1]) fools the victim.
+
+    labels: as the oracle takes them. tile: rows per forward pass; the one of the attack, so that a deterministic
+    victim answers with the bits that the attack saw.
+    """
+    count = -(-len(images) // tile) * tile
+    rows = np.minimum(np.arange(count), len(images) - 1)  # the last tile repeats the last image
+    tiles = (-1, tile)
+    fooled = _times_fooled(
+        oracle._replace(params=None),
+        draws,
+        oracle.params,
+        key,
+        jnp.asarray(images)[rows].reshape(*tiles, *images.shape[1:]),
+        jnp.asarray(labels, jnp.int32)[rows].reshape(tiles),
+    )
+    return np.asarray(fooled).reshape(-1)[: len(images)]
+
+
+def _count(oracle: Oracle, draws: int, params, key, images, labels):
+    tile = images.shape[1]
+
+    def one_draw(counts, draw):
+        def forward(i):
+            keys = oracle.draw(jax.random.fold_in(jax.random.fold_in(key, draw), i), tile)
+            return oracle.query(params, keys, images[i], labels[i]).fooled
+
+        return counts + jax.lax.map(forward, jnp.arange(len(images))), None
+
+    return jax.lax.scan(one_draw, jnp.zeros(labels.shape, jnp.int32), jnp.arange(draws))[0]
+
+
+_times_fooled = jax.jit(_count, static_argnums=(0, 1))
