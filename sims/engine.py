@@ -20,6 +20,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from sims.attacks.attack import Attack
 from sims.checkpoint import fingerprint, load_state, save_state
+from sims.host_loop import run_on_host
+from sims.host_victim import HostOracle, identity, interface
 from sims.oracle import Oracle
 from sims.slots import FOOLED, RUNNING, Machine, Queue, compiled_advance, compiled_start
 from sims.stopping import stopping_rule
@@ -79,7 +81,7 @@ class Result(NamedTuple):
 def run_attack(
     key: Key[Array, ""],
     attack: Attack,
-    oracle: Oracle,
+    oracle: Oracle | HostOracle,
     images: Float[np.ndarray, "n h w c"],
     labels: Int[np.ndarray, " n"],
     ids: Int[np.ndarray, " n"],
@@ -90,6 +92,8 @@ def run_attack(
 ) -> Result:
     """Attack every image of the queue within the budget; return when all have left.
 
+    oracle: a jitted victim, or one that the host asks: any callable or a service (`sims.host_victim`). The latter is
+    asked once an iteration, never for padding, and its replies are kept beside the checkpoint as they come.
     images: float32 in [0, 1]. labels: true classes, in [0, classes), or the targets of a targeted oracle. ids: name
     the images' random streams (their index in the dataset). checkpoint: file the state is saved to after every chunk,
     and resumed from when it exists. on_chunk: told after every chunk how many images have left and how many rows were
@@ -101,16 +105,22 @@ def run_attack(
     _check(attack, oracle, images, labels, ids, starts)
     started = time.perf_counter()
     queue = queue_of(key, images, labels, ids, starts)
-    machine = machine_of(attack, oracle, schedule)
-    state = compiled_start(machine, oracle.params, queue)
+    compiled = interface(oracle, attack.width) if isinstance(oracle, HostOracle) else oracle
+    machine = machine_of(attack, compiled, schedule)
+    state = compiled_start(machine, compiled.params, queue)
     totals = np.zeros(2, np.int64)
     mark = fingerprint(
-        attack.name, schedule.stopping, *astuple(schedule)[:3], oracle.rows_per_query, *_data(attack, oracle, queue)
+        attack.name, schedule.stopping, *astuple(schedule)[:3], compiled.rows_per_query, *_data(attack, compiled, queue)
     )
+    if isinstance(oracle, HostOracle):
+        mark = fingerprint(mark, identity(oracle))
     if checkpoint is not None and checkpoint.exists():
         state, totals = load_state(checkpoint, state, mark)
+    if isinstance(oracle, HostOracle):
+        chunk = schedule.chunk
+        state, totals = run_on_host(machine, oracle, queue, state, totals, chunk, mark, checkpoint, on_chunk)
     while np.any(np.asarray(state.outcome.status) == RUNNING):
-        state = compiled_advance(machine, schedule.chunk, oracle.params, queue, state)
+        state = compiled_advance(machine, schedule.chunk, compiled.params, queue, state)
         totals = totals + np.array([state.rows.evaluated, state.rows.padded], np.int64)
         if checkpoint is not None:
             save_state(checkpoint, state, totals, mark)
@@ -159,7 +169,7 @@ def _data(attack: Attack, oracle: Oracle, queue: Queue) -> list[np.ndarray]:
     return [np.asarray(a) for a in arrays]
 
 
-def _check(attack: Attack, oracle: Oracle, images, labels, ids, starts) -> None:
+def _check(attack: Attack, oracle: Oracle | HostOracle, images, labels, ids, starts) -> None:
     if attack.feedback != oracle.feedback:
         raise ValueError(f"oracle must answer with {attack.feedback} for {attack.name}, got {oracle.feedback}")
     check_images(images, labels)

@@ -299,7 +299,9 @@ def _flatten(rows: Array) -> Array:
 
 
 def _finite_rows(answers: Answer) -> Bool[Array, "slots width"]:
-    finite = jnp.isfinite(answers.value)
+    """Rows with a finite value, or with a class: a label below 0 stands for scores that were not finite."""
+    value = answers.value
+    finite = jnp.isfinite(value) if jnp.issubdtype(value.dtype, jnp.floating) else value >= 0
     return jnp.all(finite, axis=tuple(range(2, finite.ndim)))
 
 
