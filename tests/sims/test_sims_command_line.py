@@ -43,6 +43,11 @@ BAD = {
     "unstable step": (["convergence", "--step-fraction", "1.5"], "step_fraction must be < 1, got 1.5"),
     "too many images": (["attack", "--images", "100000"], "images must be in [1, "),
     "rows and tile": (["attack", "--rows", "10"], "rows must be a positive multiple of tile = 16, got 10"),
+    "unknown stopping rule": (["attack", "--stopping", "luck"], "stopping must be first-success, re-evaluation or"),
+    "no evaluations": (["attack", "--evaluations", "0"], "evaluations must be >= 1, got 0"),
+    "recheck of nothing": (["attack", "--recheck", "nowhere"], "record nowhere is damaged"),
+    "recheck of another experiment": (["moments", "--recheck", "nowhere"], "not to moments"),
+    "norm that is not there": (["attack", "--attacks", "zo-adam", "--norm", "l2"], "norm must be linf for zo-adam"),
     "too large a pool": (["diversity", "--pool-sizes", "50"], "pool_sizes must be <= 8"),
 }
 
@@ -130,3 +135,15 @@ def test_an_error_is_one_printable_line(tmp_path, capsys):
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert "\x1b" not in line
+
+
+def test_the_table_of_attacks(capsys):
+    assert main(["attacks", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    keys = {"name", "feedback", "norms", "targeted", "queries_per_step", "source"}
+    assert all(set(row) == keys for row in rows)
+    assert {"nes", "square", "null"} <= {row["name"] for row in rows}
+    assert main(["attacks"]) == 0
+    assert "smoothing_radius=0.01" in capsys.readouterr().out
+    assert main(["attacks", "--jsn"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

@@ -1,0 +1,151 @@
+"""Targets, starts and the best response of the experiment `attack`, and what its recheck catches."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from defenses.classifiers.classifier import Classifier
+from sims import records
+from sims.attacks.attack import Threat
+from sims.attacks.table import build_attack
+from sims.best_response import best_radius, with_radius
+from sims.command_line import main
+from sims.engine import Schedule, run_attack
+from sims.opponents import opponents
+from sims.oracle import averaged, label_oracle, loss_oracle, score_oracle
+from tests.sims.victims_for_tests import SHAPE, images, labels_of, linear_classifier, no_defense
+
+COUNT = 24
+CLASSIFIER, IMAGES = linear_classifier(), images(COUNT)
+LABELS = labels_of(CLASSIFIER, IMAGES)
+
+
+def test_opponents_have_another_class_and_depend_on_the_image_alone():
+    ids = np.arange(100, 100 + COUNT)
+    other = opponents(LABELS, ids, 3)
+    assert (LABELS[other] != LABELS).all()
+    assert np.array_equal(opponents(LABELS, ids, 3), other)
+    assert not np.array_equal(opponents(LABELS, ids, 4), other)
+    assert len(set(other)) > COUNT / 3
+    with pytest.raises(ValueError, match="images must be of two classes"):
+        opponents(np.zeros(4, int), np.arange(4), 0)
+
+
+@pytest.mark.parametrize("make", [score_oracle, loss_oracle, label_oracle])
+def test_a_targeted_oracle_is_fooled_by_the_target_alone(make):
+    rows, targets = jnp.asarray(IMAGES), jnp.asarray((LABELS + np.arange(COUNT) % 2) % 4, jnp.int32)
+    oracle = make(CLASSIFIER, no_defense(), targeted=True)
+    keys = jax.random.split(jax.random.key(0), COUNT)
+    for one in (oracle, averaged(oracle, 3)):
+        answer = one.query(one.params, keys, rows, targets)
+        assert np.array_equal(answer.fooled, np.arange(COUNT) % 2 == 0)
+        if one.feedback == "loss":
+            assert (np.asarray(answer.value) < 0).tolist() == (np.arange(COUNT) % 2 == 0).tolist()
+
+
+@pytest.mark.parametrize("name", ["square:initial_fraction=0.5", "nes:smoothing_radius=0.05,num_directions=4"])
+def test_a_targeted_attack_ends_in_the_target(name):
+    other = opponents(LABELS, np.arange(COUNT), 0)
+    attack = build_attack(name, Threat("linf", 0.05, 200, targeted=True))
+    oracle = loss_oracle(CLASSIFIER, no_defense(), targeted=True)
+    result = run_attack(
+        jax.random.key(0), attack, oracle, IMAGES, LABELS[other], np.arange(COUNT), Schedule(200, 16, 8)
+    )
+    reached = labels_of(CLASSIFIER, result.images) == LABELS[other]
+    assert np.array_equal(reached, result.success)
+    assert 0.3 < reached.mean() < 1
+
+
+def test_best_radius_of_a_linear_loss_by_hand():
+    weights = np.zeros((36, 2), np.float32)
+    weights[:, 0] = 0.5  # the margin of class 0 is Σ x / 2, its gradient has length 3
+    half = Classifier("half", jnp.asarray(weights), lambda w, x: x.reshape(len(x), -1) @ w, SHAPE, 2, True)
+    flat, gradient = np.full((5, *SHAPE), 0.5, np.float32), np.full((5, *SHAPE), 0.5, np.float32)
+    response = best_radius(half, flat, np.zeros(5, int), gradient)
+    assert response.tolerance == pytest.approx(4.5)
+    assert response.lipschitz == pytest.approx(3.0)
+    assert response.smoothing_radius == pytest.approx(4.5 / (3 * 6))
+    with pytest.raises(ValueError, match="best_response needs a loss with a gradient"):
+        best_radius(half, flat, np.zeros(5, int), 0 * gradient)
+
+
+def test_the_best_radius_goes_where_there_is_one():
+    assert with_radius("nes:num_directions=3", 0.25) == "nes:smoothing_radius=0.25,num_directions=3"
+    assert with_radius("square", 0.25) is None
+
+
+@pytest.fixture(scope="module")
+def record(results):
+    """A small run with two stopping votes and a best response."""
+    arguments = ["--images", "12", "--query-budget", "60", "--epsilon", "0.3", "--draws", "16", "--best-response"]
+    chosen = ["--attacks", "nes:num_directions=4", "null", "--defenses", "average-purifier", "random-purifier"]
+    rule = ["--stopping", "re-evaluation", "--evaluations", "5"]
+    assert main(["attack", *arguments, *chosen, *rule, "--out", str(results), "--json"]) == 0
+    return records.latest(results, "attack")
+
+
+def test_claims_stand_beside_fresh_draws(record):
+    report = record.manifest["report"]
+    assert report["stopping"] == "re-evaluation"
+    rows = {(row["attack"], row["defense"]): row for row in report["rows"]}
+    best = f"nes:smoothing_radius={report['best_response']['smoothing_radius']},num_directions=4"
+    assert {attack for attack, _ in rows} == {"nes:num_directions=4", "null", best}
+    fixed = rows["nes:num_directions=4", "average-purifier"]
+    assert fixed["evaluations"] == 1
+    assert fixed["robust_accuracy"] == fixed["robust_average_of_n"] == fixed["robust_worst_of_n"]
+    for row in rows.values():
+        assert row["robust_worst_of_n"] <= row["robust_average_of_n"]
+    assert rows["null", "random-purifier"]["evaluations"] == 5
+    assert record.data.sizes["count"] > 5
+
+
+def recheck(folder, results, capsys):
+    status = main(["attack", "--recheck", str(folder), "--out", str(results), "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def test_a_true_record_is_confirmed(record, results, capsys):
+    status, report = recheck(record.folder, results, capsys)
+    assert status == 0
+    assert report["ok"]
+    assert report["same_images_and_goals"]
+    assert len(report["rows"]) == 6
+
+
+def _claim_success(data: xr.Dataset) -> None:
+    data.success[0, 1, 0] = True  # the null attack on a deterministic defence
+    data.status[0, 1, 0] = 1
+
+
+def _leave_the_ball(data: xr.Dataset) -> None:
+    data.adversarial[1, 0, 0] = 1 - data.clean[0].round()
+
+
+def _spend_more(data: xr.Dataset) -> None:
+    data.queries[0, 0, 0] = 61
+
+
+def _promise_more(data: xr.Dataset) -> None:
+    data.fooled[1, 1] = 5
+
+
+LIES = {
+    "success_not_confirmed": _claim_success,
+    "outside_the_ball": _leave_the_ball,
+    "over_the_budget": _spend_more,
+    "fresh_draws_not_as_saved": _promise_more,
+}
+
+
+@pytest.mark.parametrize("claim", LIES)
+def test_a_false_claim_is_caught(record, results, tmp_path, capsys, claim):
+    data = record.data.copy(deep=True)
+    LIES[claim](data)
+    forged = records.write(tmp_path / "attack" / "forged", data, record.manifest)
+    status, report = recheck(forged.folder, results, capsys)
+    assert status == 1
+    assert sum(row[claim] or 0 for row in report["rows"]) >= 1
