@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-torch lint types clean
+.PHONY: run test test-slow test-torch test-peers lint types clean
 
 run: .venv/installed
 	$(PY) -m theory check
@@ -26,6 +26,11 @@ test-slow: .venv/installed-dev
 test-torch: .venv/installed-dev # parity with PyTorch; its CPU build is enough
 	$(PIP) -e '.[torch]'
 	$(PY) -m pytest tests/defenses/test_torch_parity.py tests/defenses/test_torch_pickle.py tests/defenses/test_imagenet_data.py
+
+test-peers: .venv/installed-dev # Foolbox, ART and torchattacks on our victims; PyTorch's CPU build is enough
+	$(PIP) -e '.[peers]'
+	$(PIP) --no-deps torchattacks==3.5.1
+	$(PY) -m pytest tests/sims/test_peers.py
 
 lint: .venv/installed-dev
 	$(PY) -m ruff check .

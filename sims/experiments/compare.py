@@ -1,0 +1,198 @@
+"""Our attacks beside public implementations: the same images, victim, budget, radius and starting points.
+
+Every pair runs on the victim's JAX forward pass, so that the difference in wall time is the attack's own cost and its
+batching. A peer is judged by the best image it queried within the budget (`peers.account`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+import xarray as xr
+
+from defenses import zoo
+from defenses.folders import Folders
+from sims.attacks.attack import Attack, Threat
+from sims.attacks.ball import Norm, check_ball
+from sims.attacks.table import ATTACKS, build_attack
+from sims.engine import Result, Schedule, machine_of, queue_of, run_attack
+from sims.experiments.compare_report import report
+from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
+from sims.opponents import opponents
+from sims.oracle import Oracle, label_oracle, loss_oracle
+from sims.peers.adapter import CountingVictim
+from sims.peers.peer import Outcome, Peer, Task, run_peer
+from sims.peers.table import PEERS, find_peer, peer_versions
+from sims.slots import Queue, compiled_advance, compiled_start
+from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
+
+SIDES = ("ours", "theirs")
+RUNS = ("images alone", "images together")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Pairs of our attack and a public one; needs the extra [peers]."""
+
+    victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
+    defense: str = "none"
+    """Defence of the victim."""
+    pairs: tuple[str, ...] = tuple(name for name, peer in PEERS.items() if peer.ours in ATTACKS)
+    """Which pairs, each named after our attack and the library."""
+    images: int = 200
+    """Held-out images that the undefended classifier gets right."""
+    query_budget: int = 1000
+    """Rows one image may cost."""
+    epsilon: float = 0.15
+    """Radius of the ℓ∞ ball, pixel units; the pairs without a ball have none."""
+    batch: int = 64
+    """Images given together to a peer that takes several."""
+    batch_images: int = 32
+    """Images on which such a peer runs once more, alone and together, to see whether the batch matters."""
+    rows: int = 64
+    """Rows our attacks have in flight."""
+    tile: int = 16
+    """Rows per forward pass of our attacks."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the first setting outside its range."""
+        check_counts(self, images=2, query_budget=1, batch=2, batch_images=2)
+        check_seed(self.seed)
+        check_ball(self.epsilon)
+        check_different(self, "pairs")
+        zoo.check_defense(self.defense)
+        Schedule(self.query_budget, self.rows, self.tile)
+        for name in self.pairs:
+            peer = find_peer(name)
+            width = build_attack(peer.ours, threat_of(self, peer)).width
+            if width > 1 and self.query_budget <= width:
+                raise ValueError(f"query_budget must be > {width}, one step of {name}, got {self.query_budget}")
+
+
+class Cell(NamedTuple):
+    """One pair: our result and the peer's, and both once more on the first images, alone and together."""
+
+    ours: Result
+    theirs: Outcome
+    alone: Outcome | None
+    together: Outcome | None
+    ours_identical: float
+
+
+def inputs(config: Config, folders: Folders) -> dict[str, Any]:
+    """What the run reads, and the versions of the peers; ValueError names the extra when a package is missing."""
+    return {"peers": peer_versions(tuple(map(find_peer, config.pairs))), **victim_inputs(config, folders)}
+
+
+def threat_of(config: Config, peer: Peer) -> Threat:
+    """What both sides of that pair may do."""
+    epsilon = config.epsilon if peer.goal == "ball" else float("inf")
+    return Threat(peer.norm, epsilon, config.query_budget)
+
+
+def plan(config: Config) -> Plan:
+    """Rows when both sides use the whole budget; a peer that goes image by image is about three times slower."""
+    pairs = [find_peer(name) for name in config.pairs]
+    rows = config.query_budget * sum(
+        2 * config.images + (2 * min(config.batch_images, config.images) if peer.batches else 0) for peer in pairs
+    )
+    return Plan(rows, 4 * rows * seconds_per_row(config.victim), 1200)
+
+
+def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Run every pair on the same images and starts."""
+    victim = load_victim(config.victim, (config.defense,), config.images, context.folders, config.seed)
+    starts = victim.images[opponents(victim.labels, victim.ids, config.seed)]
+    counting = CountingVictim(victim.classifier, victim.defenses[config.defense], config.seed)
+    counting.compile()
+    cells = [_cell(config, context, victim, counting, starts, find_peer(name)) for name in config.pairs]
+    return _dataset(config, victim, cells), {"queries": sum(c.ours.evaluated + c.theirs.forwarded for c in cells)}
+
+
+def _cell(config: Config, context: Context, victim: Victim, counting, starts: np.ndarray, peer: Peer) -> Cell:
+    threat = threat_of(config, peer)
+    task = Task(victim.images, victim.labels.astype(np.int64), starts, config.query_budget, threat.epsilon, config.seed)
+    few = min(config.batch_images, len(victim.images))
+    small = task._replace(images=task.images[:few], labels=task.labels[:few], starts=starts[:few])
+
+    def peer_on(task: Task, batch: int) -> Outcome:
+        name = f"{peer.name}, {min(batch, len(task.images))} of {len(task.images)} at a time"
+        return run_peer(peer, counting, task, batch, lambda done: context.advance(name, done, len(task.images)))
+
+    context.advance(f"{peer.name}, ours", 0, 1)
+    ours = our_result(config, victim, starts, peer, len(victim.images), config.rows)
+    again = our_result(config, victim, starts, peer, few, config.tile) if peer.batches else None
+    context.advance(f"{peer.name}, ours", 1, 1)
+    theirs = peer_on(task, peer.batch or config.batch)
+    if again is None:
+        return Cell(ours, theirs, None, None, 1.0)
+    same = (again.queries == ours.queries[:few]) & (again.images == ours.images[:few]).all(axis=(1, 2, 3))
+    return Cell(ours, theirs, peer_on(small, 1), peer_on(small, min(few, config.batch)), float(same.mean()))
+
+
+def our_result(config: Config, victim: Victim, starts: np.ndarray, peer: Peer, count: int, rows: int) -> Result:
+    """Our attack on the first `count` images, compiled beforehand: the peers' victim is, too."""
+    attack = build_attack(peer.ours, threat_of(config, peer))
+    make = {"loss": loss_oracle, "label": label_oracle}[attack.feedback]
+    oracle = make(victim.classifier, victim.defenses[config.defense])
+    schedule, key = Schedule(config.query_budget, rows, config.tile), jax.random.key(config.seed)
+    images, labels, ids, begin = (rows[:count] for rows in (victim.images, victim.labels, victim.ids, starts))
+    _compile(attack, oracle, schedule, queue_of(key, images, labels, ids, begin))
+    return run_attack(key, attack, oracle, images, labels, ids, schedule, starts=begin)
+
+
+def _compile(attack: Attack, oracle: Oracle, schedule: Schedule, queue: Queue) -> None:
+    """Compile the engine's two functions: the chunk is called on a queue of which nothing is left."""
+    machine = machine_of(attack, oracle, schedule)
+    state = compiled_start(machine, oracle.params, queue)
+    finished = state._replace(waiting=jnp.int32(len(queue.images)))
+    jax.block_until_ready(compiled_advance(machine, schedule.chunk, oracle.params, queue, finished))
+
+
+def _dataset(config: Config, victim: Victim, cells: list[Cell]) -> xr.Dataset:
+    dims = ("pair", "side", "image")
+    peers = [find_peer(name) for name in config.pairs]
+    lengths = [
+        [distances(peer.norm, victim.images, cell.ours.images, cell.ours.success), cell.theirs.distance]
+        for peer, cell in zip(peers, cells, strict=True)
+    ]
+    data = {
+        "distance": (dims, np.array(lengths), {"long_name": "distance of the adversarial image", "units": "pixels"}),
+        "queries": (dims, np.array([[c.ours.queries, c.theirs.queries] for c in cells]), {"units": "rows"}),
+        "forwarded": (dims[:2], np.array([[c.ours.evaluated + c.ours.padded, c.theirs.forwarded] for c in cells])),
+        "seconds": (dims[:2], np.array([[c.ours.seconds, c.theirs.seconds] for c in cells]), {"units": "s"}),
+        "seconds_in_the_network": ("pair", np.array([c.theirs.forward_seconds for c in cells]), {"units": "s"}),
+        "outside": ("pair", np.array([c.theirs.outside for c in cells]), {"long_name": "rows outside the box"}),
+        "counted": ("pair", np.array([_or_nan(c.theirs.counted) for c in cells]), {"long_name": "by the peer itself"}),
+        "failure": ("pair", [c.theirs.failure for c in cells]),
+        "failed": ("pair", np.array([c.theirs.failed for c in cells])),
+        "batch_distance": (("pair", "run", "first"), np.array([_batches(config, c) for c in cells])),
+        "ours_identical": ("pair", np.array([c.ours_identical for c in cells])),
+    }
+    coordinates = {"pair": list(config.pairs), "side": list(SIDES), "run": list(RUNS), "image": victim.ids}
+    return xr.Dataset(data, coordinates)
+
+
+def distances(norm: Norm, clean: np.ndarray, images: np.ndarray, success: np.ndarray) -> np.ndarray:
+    """(n,) float64 distance of the adversarial images, inf without success."""
+    delta = (images.astype(np.float64) - clean).reshape(len(clean), -1)
+    length = np.abs(delta).max(axis=1) if norm == "linf" else np.sqrt((delta**2).sum(axis=1))
+    return np.where(success, length, np.inf)
+
+
+def _batches(config: Config, cell: Cell) -> np.ndarray:
+    few = min(config.batch_images, config.images)
+    if cell.alone is None or cell.together is None:
+        return np.full((2, few), np.nan)
+    return np.stack([cell.alone.distance, cell.together.distance])
+
+
+def _or_nan(count: int | None) -> float:
+    return float("nan") if count is None else float(count)
+
+
+EXPERIMENT = Experiment(Config, plan, run, report, inputs)

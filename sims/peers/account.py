@@ -1,0 +1,86 @@
+"""What a foreign attack has spent on each image, and the best adversarial image it has queried within the budget.
+
+A peer is credited with what it queried, not with what it returns: the first row that fools the victim inside box and
+ball, or, where the distance is minimised, the closest row that fools it. That is what an observer of our own attacks
+sees, it is never less than what the peer returns if it queries that too, and it makes the cut exact: rows beyond an
+image's budget are counted as forwarded, and credit nothing.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from sims.attacks.ball import Norm
+
+TOLERANCE = 1e-6  # of box and ball, for float32 arithmetic in other libraries
+
+
+class BudgetSpent(Exception):
+    """No image that still resists can be helped by another row."""
+
+
+class Account:
+    """Rows and successes of the images (n, h, w, c) that a peer attacks together.
+
+    closest: credit the closest row that fools, not the first one within epsilon (inf: at any distance).
+    spent: (n,) rows asked for each image, beyond its budget too. queries: (n,) rows up to the first success, or within
+    the budget. best: the image credited, the clean one before any; distance: (n,) from clean to it, inf before any.
+    outside: rows that left [0, 1].
+    """
+
+    def __init__(
+        self,
+        images: Float[np.ndarray, "n h w c"],
+        labels: Int[np.ndarray, " n"],
+        norm: Norm,
+        epsilon: float,
+        budget: int,
+        closest: bool,
+    ):
+        self.images, self.labels, self.norm = images, labels, norm
+        self.epsilon, self.budget, self.closest = epsilon, budget, closest
+        self.best, self.distance = images.copy(), np.full(len(images), np.inf)
+        self.spent, self.queries = np.zeros(len(images), int), np.zeros(len(images), int)
+        self.outside = 0
+
+    @property
+    def success(self) -> Bool[np.ndarray, " n"]:
+        """Whether an adversarial image has been credited."""
+        return np.isfinite(self.distance)
+
+    def owners(self, rows: Float[np.ndarray, "m h w c"]) -> Int[np.ndarray, " m"]:
+        """The image each row belongs to.
+
+        In a ball it is the nearest one: two images are much further apart than ε (CIFAR-10: 6.9 in ℓ2). Without one
+        the peers ask for all images in order, once or several times over.
+        """
+        if self.epsilon == np.inf or len(self.images) == 1:
+            return np.arange(len(rows)) % len(self.images)
+        flat, clean = rows.reshape(len(rows), -1), self.images.reshape(len(self.images), -1)
+        return np.argmin((clean**2).sum(1) - 2 * flat @ clean.T, axis=1)
+
+    def open(self, owners: Int[np.ndarray, " m"]) -> tuple[Bool[np.ndarray, " m"], bool]:
+        """Charge these rows; which of them their image can pay for, and whether the attack may go on after them."""
+        turn = np.cumsum(owners[:, None] == np.arange(len(self.images)), axis=0)[np.arange(len(owners)), owners]
+        paid = self.spent[owners] + turn <= self.budget
+        self.spent += np.bincount(owners, minlength=len(self.images))
+        broken = self.success & (not self.closest)
+        alive = bool(((self.spent < self.budget) & ~broken).any())
+        return paid, alive or bool(paid.all())
+
+    def credit(self, rows: Float[np.ndarray, "m h w c"], owners, paid, scores: Float[np.ndarray, "m classes"]) -> None:
+        """Write down the rows that were answered, in their order; those not paid for are only counted."""
+        valid = (rows >= -TOLERANCE).all(axis=(1, 2, 3)) & (rows <= 1 + TOLERANCE).all(axis=(1, 2, 3))
+        self.outside += int((~valid).sum())
+        fooled = paid & valid & (scores.argmax(axis=1) != self.labels[owners])
+        for row, owner, pays, fools in zip(rows, owners, paid, fooled, strict=True):
+            if not pays or (self.success[owner] and not self.closest):
+                continue
+            self.queries[owner] += 1
+            if fools:
+                self._adversarial(owner, row)
+
+    def _adversarial(self, owner: int, row: Float[np.ndarray, "h w c"]) -> None:
+        delta = (row - self.images[owner]).astype(np.float64)
+        length = float(np.abs(delta).max() if self.norm == "linf" else np.sqrt((delta**2).sum()))
+        if length <= self.epsilon * (1 + TOLERANCE) + TOLERANCE and length < self.distance[owner]:
+            self.best[owner], self.distance[owner] = row, length
