@@ -4,6 +4,7 @@ Every pair runs on the victim's JAX forward pass, so that the difference in wall
 batching. A peer is judged by the best image it queried within the budget (`peers.account`).
 """
 
+import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -74,9 +75,10 @@ class Config:
 
 
 class Cell(NamedTuple):
-    """One pair: our result and the peer's, and both once more on the first images, alone and together."""
+    """One pair: our result and its processor time, and the peer's; both once more on the first images."""
 
     ours: Result
+    processor_seconds: float
     theirs: Outcome
     alone: Outcome | None
     together: Outcome | None
@@ -124,25 +126,29 @@ def _cell(config: Config, context: Context, victim: Victim, counting, starts: np
         return run_peer(peer, counting, task, batch, lambda done: context.advance(name, done, len(task.images)))
 
     context.advance(f"{peer.name}, ours", 0, 1)
-    ours = our_result(config, victim, starts, peer, len(victim.images), config.rows)
-    again = our_result(config, victim, starts, peer, few, config.tile) if peer.batches else None
+    ours, processor = our_result(config, victim, starts, peer, len(victim.images), config.rows)
+    again, _ = our_result(config, victim, starts, peer, few, config.tile) if peer.batches else (None, 0)
     context.advance(f"{peer.name}, ours", 1, 1)
     theirs = peer_on(task, peer.batch or config.batch)
     if again is None:
-        return Cell(ours, theirs, None, None, 1.0)
+        return Cell(ours, processor, theirs, None, None, 1.0)
     same = (again.queries == ours.queries[:few]) & (again.images == ours.images[:few]).all(axis=(1, 2, 3))
-    return Cell(ours, theirs, peer_on(small, 1), peer_on(small, min(few, config.batch)), float(same.mean()))
+    return Cell(ours, processor, theirs, peer_on(small, 1), peer_on(small, min(few, config.batch)), float(same.mean()))
 
 
-def our_result(config: Config, victim: Victim, starts: np.ndarray, peer: Peer, count: int, rows: int) -> Result:
-    """Our attack on the first `count` images, compiled beforehand: the peers' victim is, too."""
+def our_result(
+    config: Config, victim: Victim, starts: np.ndarray, peer: Peer, count: int, rows: int
+) -> tuple[Result, float]:
+    """Our attack on the first `count` images and its processor time; compiled beforehand, as the peers' victim is."""
     attack = build_attack(peer.ours, threat_of(config, peer))
     make = {"loss": loss_oracle, "label": label_oracle}[attack.feedback]
     oracle = make(victim.classifier, victim.defenses[config.defense])
     schedule, key = Schedule(config.query_budget, rows, config.tile), jax.random.key(config.seed)
     images, labels, ids, begin = (rows[:count] for rows in (victim.images, victim.labels, victim.ids, starts))
     _compile(attack, oracle, schedule, queue_of(key, images, labels, ids, begin))
-    return run_attack(key, attack, oracle, images, labels, ids, schedule, starts=begin)
+    started = time.process_time()
+    result = run_attack(key, attack, oracle, images, labels, ids, schedule, starts=begin)
+    return result, time.process_time() - started
 
 
 def _compile(attack: Attack, oracle: Oracle, schedule: Schedule, queue: Queue) -> None:
@@ -165,6 +171,11 @@ def _dataset(config: Config, victim: Victim, cells: list[Cell]) -> xr.Dataset:
         "queries": (dims, np.array([[c.ours.queries, c.theirs.queries] for c in cells]), {"units": "rows"}),
         "forwarded": (dims[:2], np.array([[c.ours.evaluated + c.ours.padded, c.theirs.forwarded] for c in cells])),
         "seconds": (dims[:2], np.array([[c.ours.seconds, c.theirs.seconds] for c in cells]), {"units": "s"}),
+        "processor_seconds": (
+            dims[:2],
+            np.array([[c.processor_seconds, c.theirs.processor_seconds] for c in cells]),
+            {"units": "s", "long_name": "of all cores"},
+        ),
         "seconds_in_the_network": ("pair", np.array([c.theirs.forward_seconds for c in cells]), {"units": "s"}),
         "outside": ("pair", np.array([c.theirs.outside for c in cells]), {"long_name": "rows outside the box"}),
         "counted": ("pair", np.array([_or_nan(c.theirs.counted) for c in cells]), {"long_name": "by the peer itself"}),

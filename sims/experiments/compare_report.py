@@ -14,13 +14,14 @@ WORST_RATIO = 1.1  # of the median distances, ours over theirs
 
 
 def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Three lists of a row per pair: quality with its verdict, costs, and what the batch does to the peer."""
+    """Lists of a row per pair: quality with its verdict, costs, times, what the batch does to the peer, failures."""
     seed = manifest["config"]["seed"]
     cells = [(find_peer(str(name)), data.sel(pair=name)) for name in data.pair.values]
     rows = [quality_row(peer, cell, seed) for peer, cell in cells]
     return {
         "rows": rows,
         "costs": [_cost_row(peer, cell) for peer, cell in cells],
+        "times": [_time_row(peer, cell) for peer, cell in cells],
         "batches": [_batch_row(peer, cell, seed) for peer, cell in cells if peer.batches],
         "failures": [_failure_row(peer, cell) for peer, cell in cells if cell.failed > 0],
         "ok": all(row["ok"] for row in rows),
@@ -57,7 +58,7 @@ def _compared(peer: Peer, ours: np.ndarray, theirs: np.ndarray, seed: int) -> tu
 
 
 def _cost_row(peer: Peer, cell: xr.Dataset) -> dict[str, Any]:
-    """Means per image: queries up to success or the budget, what the peer counted, rows forwarded; wall time of all."""
+    """Means per image: queries up to success or the budget, what the peer counted, rows forwarded."""
     count = cell.sizes["image"]
     ours, theirs = (cell.isel(side=i) for i in range(2))
     return {
@@ -68,9 +69,19 @@ def _cost_row(peer: Peer, cell: xr.Dataset) -> dict[str, Any]:
         "forwarded_ours": float(ours.forwarded) / count,
         "forwarded_theirs": float(theirs.forwarded) / count,
         "outside_the_box": float(cell.outside) / count,
-        "seconds_ours": float(ours.seconds),
-        "seconds_theirs": float(theirs.seconds),
+    }
+
+
+def _time_row(peer: Peer, cell: xr.Dataset) -> dict[str, Any]:
+    """Seconds of all images: wall time and processor time (of all cores), and what the peer spends in the network."""
+    ours, theirs = (cell.isel(side=i) for i in range(2))
+    return {
+        "pair": peer.name,
+        "wall_ours": float(ours.seconds),
+        "wall_theirs": float(theirs.seconds),
         "of_these_in_the_network": float(cell.seconds_in_the_network),
+        "processor_ours": float(ours.processor_seconds),
+        "processor_theirs": float(theirs.processor_seconds),
     }
 
 

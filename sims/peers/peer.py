@@ -57,8 +57,8 @@ class Outcome(NamedTuple):
     images: the best adversarial image it queried, the clean one where there is none; distance: (n,) inf there.
     queries: rows up to the first success or within the budget. forwarded: rows evaluated in all. outside: of these,
     rows that left [0, 1]. counted: the peer's own count, None where it has none. seconds: wall time without the
-    accounting; forward_seconds: of these, in the network. failure: the message of its last exception, "" if none;
-    failed: images it was attacking then.
+    accounting; forward_seconds: of these, in the network; processor_seconds: of all cores, accounting included.
+    failure: the message of its last exception, "" if none; failed: images it was attacking then.
     """
 
     images: Float[np.ndarray, "n h w c"]
@@ -69,6 +69,7 @@ class Outcome(NamedTuple):
     counted: int | None
     seconds: float
     forward_seconds: float
+    processor_seconds: float
     failure: str
     failed: int
 
@@ -100,7 +101,8 @@ def _run_batch(peer: Peer, victim: CountingVictim, task: Task) -> Outcome:
     account = Account(task.images, task.labels, peer.norm, task.epsilon, task.query_budget, peer.goal == "closest")
     victim.account = account
     rows, forward, bookkeeping = victim.rows, victim.seconds, victim.bookkeeping
-    failure, counted, started = "", None, time.perf_counter()
+    failure, counted = "", None
+    started, processor = time.perf_counter(), time.process_time()
     try:
         with contextlib.suppress(BudgetSpent):
             counted = peer.run(victim, task)
@@ -108,6 +110,7 @@ def _run_batch(peer: Peer, victim: CountingVictim, task: Task) -> Outcome:
         failure = f"{type(error).__name__}: {error}"
     finally:
         victim.account = None
+    processor_seconds = time.process_time() - processor
     seconds = time.perf_counter() - started - (victim.bookkeeping - bookkeeping)
     return Outcome(
         account.best,
@@ -118,6 +121,7 @@ def _run_batch(peer: Peer, victim: CountingVictim, task: Task) -> Outcome:
         counted,
         seconds,
         victim.seconds - forward,
+        processor_seconds,
         failure,
         len(task.images) if failure else 0,
     )
@@ -135,6 +139,7 @@ def _join(parts: list[Outcome]) -> Outcome:
         sum(counts) if len(counts) == len(parts) else None,
         sum(part.seconds for part in parts),
         sum(part.forward_seconds for part in parts),
+        sum(part.processor_seconds for part in parts),
         failures[-1] if failures else "",
         sum(part.failed for part in parts),
     )
