@@ -8,10 +8,14 @@ The protocol, in full. The client sends `POST <url>` with
 and as its body one array in NumPy's npy format: images (n, h, w, c) float32 in [0, 1]. The service answers with status
 200 and one npy array as the body: scores (n, classes) of any float type, or labels (n,) of any integer type. Anything
 that goes wrong for a moment is 429 or 5xx, with a Retry-After header if it likes; the client waits and sends the very
-same request again, under the same key. A service that remembers its answers by their keys, and looks there first,
-evaluates and counts each request once, whatever is lost on the way; a request that arrives while the first of its key
-is still being worked on has to wait for that one. Python's http.server, numpy.load(..., allow_pickle=False) and a
-dictionary are enough for a server (`tests/sims/reference_server.py` is one).
+same request again, under the same key. Redirects are not followed.
+
+A service that remembers its answers by their keys, and looks there first, evaluates and counts each request once,
+whatever is lost on the way; a request that arrives while the first of its key is still being worked on has to wait for
+that one. Where a service forgets, a lost answer is evaluated anew, and the attack still counts it once.
+
+Python's http.server, numpy.load(..., allow_pickle=False) and a dictionary are enough for a server, see
+`tests/sims/reference_server.py`.
 """
 
 from dataclasses import dataclass
@@ -65,7 +69,6 @@ def service_victim(service: Service):
     """
     retries = urllib3.Retry(
         total=service.retries,
-        redirect=False,
         allowed_methods=None,  # a POST too: its key makes it safe to repeat
         status_forcelist=TRY_AGAIN,
         backoff_factor=service.backoff,

@@ -18,7 +18,8 @@ class Memory:
 class Handler(BaseHTTPRequestHandler):
     """One POST: faults come `before` the request is looked at, or `after` its answer is remembered."""
 
-    protocol_version = "HTTP/1.1"
+    protocol_version = "HTTP/1.1"  # one connection for all requests
+    disable_nagle_algorithm = True  # or every answer waits 40 ms between its head and its body
     server: "Server"
 
     def do_POST(self):

@@ -124,19 +124,21 @@ def test_a_shorter_chunk_never_drops_replies_that_are_yet_to_be_replayed(tmp_pat
     assert witness.requests == whole.requests[9:]
 
 
-@pytest.mark.parametrize("moment", ["append_reply", "save_state"])
-def test_killed_between_a_write_and_what_follows(tmp_path, monkeypatch, moment):
+@pytest.mark.parametrize(("moment", "written"), [("append_reply", True), ("save_state", True), ("save_state", False)])
+def test_killed_at_a_write(tmp_path, monkeypatch, moment, written):
     path, whole, first, second = tmp_path / "state.npz", Witness(), Witness(), Witness()
     expected = run(whole)
     write, calls = getattr(host_loop, moment), itertools.count()
 
-    def write_and_die(*arguments):
-        write(*arguments)
-        if next(calls) == 1:
+    def die_at_the_second(*arguments):
+        second = next(calls) == 1
+        if written or not second:
+            write(*arguments)
+        if second:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(host_loop, moment, write_and_die)
+        patch.setattr(host_loop, moment, die_at_the_second)
         with pytest.raises(Killed):
             run(first, chunk=4, checkpoint=path)
     assert same(run(second, chunk=4, checkpoint=path), expected)
@@ -266,9 +268,11 @@ def test_a_lucky_answer_is_put_to_the_vote():
     result = run(plain_victim(right_the_second_time), LABEL, labels=0 * LABELS)
     assert (result.status == EXHAUSTED).all()
     assert (result.queries == BUDGET).all()
-    wrong = run(plain_victim(lambda rows: np.full(len(rows), 3)), LABEL, labels=0 * LABELS)
+    witness = Witness(lambda rows: np.full(len(rows), 3))
+    wrong = run(witness, LABEL, labels=0 * LABELS)
     assert wrong.success.all()
     assert (wrong.queries == 2).all()
+    assert len(set(witness.requests)) == len(witness.requests) == 6  # the same rows again are another request
 
 
 def test_an_average_is_of_fresh_replies():

@@ -194,7 +194,7 @@ def test_a_client_killed_between_question_and_answer_asks_that_once_more(tmp_pat
 
 def answers(status, body):
     def fault(handler, moment):
-        handler.reply(status, body)
+        handler.reply(status, body, Location="/elsewhere")
         return True
 
     return fault
