@@ -285,6 +285,18 @@ def test_an_average_is_of_fresh_replies():
     assert np.array_equal(answer.fooled, mean.argmax(axis=1) != labels)
 
 
+def test_one_compilation_serves_other_victims_and_resumed_runs(tmp_path, monkeypatch):
+    run(Witness())
+
+    def traced(*arguments):
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(host_loop, "refill", traced)
+    with pytest.raises(Killed):
+        run(Witness(dies_at=5), chunk=3, checkpoint=tmp_path / "state.npz")
+    run(Witness(), chunk=3, checkpoint=tmp_path / "state.npz")
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("name", ""), ("feedback", "gradient"), ("num_classes", 1), ("repeats", 0)]
 )
