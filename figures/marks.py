@@ -48,7 +48,8 @@ def key_point(label: str, marker: str = "o", paint: str = "black", hollow: bool 
 def attack_title(name: str) -> str:
     """What an attack is called above its panel."""
     titles = {"nes": "NES", "square": "Square", "null": "null: clean image resubmitted"}
-    return titles.get(name, spoken(name))
+    kind, _, settings = str(name).partition(":")
+    return f"{titles.get(kind, spoken(kind))}{f' ({settings})' if settings else ''}"
 
 
 def spoken(name: str) -> str:

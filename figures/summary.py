@@ -31,7 +31,7 @@ def summarise(out: Path) -> dict[str, Any]:
     made = [str(path) for name in PLOTS for path in files(name, out) if path.exists()]
     return {
         **{key: victim[key] for key in ("model", "dataset")},
-        **{key: report[key] for key in ("query_budget", "norm", "epsilon")},
+        **{key: report[key] for key in ("query_budget", "norm", "epsilon", "stopping")},
         "images": attack.data.sizes["image"],
         "defenses": _defenses(report["rows"]),
         "statements": _statements(verify),
@@ -73,8 +73,14 @@ def _defenses(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "slow_down_predicted": row["slow_down_predicted"],
             "slow_down": row["slow_down"],
             "slow_down_interval": row["slow_down_interval"],
+            "evaluations": row["evaluations"],
             "robust_accuracy": {
-                other["attack"]: {"value": other["robust_accuracy"], "interval": other["interval"]}
+                other["attack"]: {
+                    "value": other["robust_accuracy"],
+                    "interval": other["interval"],
+                    "average_of_n": other["robust_average_of_n"],
+                    "worst_of_n": other["robust_worst_of_n"],
+                }
                 for other in rows
                 if other["defense"] == row["defense"]
             },
@@ -128,7 +134,7 @@ def _table(summary: dict[str, Any]) -> Table:
     title = (
         f"{summary['model']} on {summary['dataset']}\n"
         f"{summary['images']} images, {summary['query_budget']} queries each, "
-        f"{summary['norm']} distance at most {summary['epsilon']:g}; 95 % intervals in brackets"
+        f"{summary['norm']} distance at most {summary['epsilon']}, {summary['stopping']}; 95 % intervals in brackets"
     )
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     attacks = list(summary["defenses"][0]["robust_accuracy"])
@@ -138,7 +144,11 @@ def _table(summary: dict[str, Any]) -> Table:
     for attack in attacks:
         table.add_column(f"robust %\n{attack}", justify="right")
     for row in summary["defenses"]:
-        table.add_row(row["defense"], *_slow_down_cells(row), *(_share(row["robust_accuracy"][a]) for a in attacks))
+        shares = [row["robust_accuracy"][attack] for attack in attacks]
+        table.add_row(row["defense"], *_slow_down_cells(row), *(_share(share) for share in shares))
+        if row["evaluations"] > 1:
+            fresh = f"  average, worst of {row['evaluations']}"
+            table.add_row(fresh, "", "", "", *(_fresh(share) for share in shares), style="dim")
     return table
 
 
@@ -150,6 +160,10 @@ def _slow_down_cells(row: dict[str, Any]) -> tuple[str, str, str]:
         "–" if predicted is None else f"{predicted:.2f}",
         f"{row['slow_down']:.2f} \\[{low:.2f}, {high:.2f}]",
     )
+
+
+def _fresh(share: dict[str, Any]) -> str:
+    return f"{100 * share['average_of_n']:.0f}, {100 * share['worst_of_n']:.0f}"
 
 
 def _share(share: dict[str, Any]) -> str:

@@ -20,14 +20,17 @@ from defenses.classifiers.network import initial, network_classifier
 from defenses.classifiers.normalization import NORMALIZATIONS
 from defenses.purifiers.identity import identity
 from sims.attacks.attack import Threat
-from sims.attacks.table import build_attack
+from sims.attacks.table import ATTACKS, build_attack
 from sims.engine import Result, Schedule, machine_of, queue_of, run_attack
-from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_seed
-from sims.oracle import Oracle, loss_oracle
+from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
+from sims.experiments.own_cost import own_milliseconds
+from sims.oracle import Oracle, label_oracle, loss_oracle
 from sims.slots import compiled_advance, compiled_start
 
 SHAPE = (32, 32, 3)
 BATCHES = (16, 32, 64, 128)
+EASY_DISTANCE = {"linf": 0.4, "l2": 12.0}  # radii that decision attacks reach early
+OWN_COST_LIMITS = {"square": 0.5, "hop-skip-jump": 1.0, "boundary": 1.0}
 MEASURE_MEMORY = (
     "import resource, sys; from sims.command_line import main; main(sys.argv[1:]); "
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
@@ -44,6 +47,8 @@ class Config:
     """Rows one image may cost."""
     repeats: int = 3
     """Timed runs of each case, each between two bare measurements; the median ratio counts."""
+    attacks: tuple[str, ...] = ("square", "nes", "simba", "boundary", "hop-skip-jump")
+    """Attacks whose overhead and waste are measured."""
     rows: int = 64
     """Rows in flight."""
     tile: int = 16
@@ -59,28 +64,30 @@ class Config:
         check_counts(self, images=1, repeats=1)
         check_seed(self.seed)
         Schedule(self.query_budget, self.rows, self.tile)
-        for epsilon in (self.hard_epsilon, self.easy_epsilon):
-            build_attack("square", Threat(epsilon=epsilon))
+        check_different(self, "attacks")
+        for name in self.attacks:
+            for whole in (True, False):
+                build_attack(name, _threat(self, name, whole))
 
 
 class Case(NamedTuple):
-    """One timed attack: its name, radius, and what overhead and waste may be."""
+    """One timed attack: its name, its threat, and what overhead and waste may be."""
 
     attack: str
-    epsilon: float
+    threat: Threat
     regime: str
     overhead_limit: float
     waste_limit: float
 
     def other_regime(self, result: Result) -> float:
-        """Share of images that fell early where most should use the whole budget, and the other way round."""
-        fallen = float(result.success.mean())
-        return fallen if self.regime == "whole budget" else 1 - fallen
+        """Share of images that left early where most should use the whole budget, and the other way round."""
+        early = float((result.queries < self.threat.query_budget).mean())
+        return early if self.regime == "whole budget" else 1 - early
 
 
 def plan(config: Config) -> Plan:
-    """Rows of two attacks when none falls, the bare forward passes beside them, and two small runs of `moments`."""
-    rows = 3 * config.repeats * config.images * config.query_budget
+    """Rows of the attacks when none falls, the bare forward passes beside them, and two small runs of `moments`."""
+    rows = 2 * len(config.attacks) * config.repeats * config.images * config.query_budget
     return Plan(rows, rows / 800 + 60, 1500)
 
 
@@ -94,6 +101,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         context.advance("timed attacks", i, len(cases))
         ratios += _time(config, case, classifier, images, labels)
     context.advance("timed attacks", len(cases), len(cases))
+    ratios += _own_costs(context)
     ratios.append(("moments, peak memory at 100,000 samples / at 1,000", _memory_ratio(context), 1.2))
     name, value, limit = (list(column) for column in zip(*ratios, strict=True))
     facts = {"resnet20_images_per_second": bare_rate(classifier, images)}
@@ -101,9 +109,28 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
 
 
 def _cases(config: Config) -> Iterator[Case]:
-    for attack in ("square", "nes"):
-        yield Case(attack, config.hard_epsilon, "whole budget", 1.15, 0.03)
-        yield Case(attack, config.easy_epsilon, "early success", 1.4, 0.20)
+    for name in config.attacks:
+        for regime, *limits in (("whole budget", 1.15, 0.03), ("early success", 1.4, 0.20)):
+            yield Case(name, _threat(config, name, regime == "whole budget"), regime, *limits)
+
+
+def _threat(config: Config, name: str, whole: bool) -> Threat:
+    """A ball too small or so large that most images fall early; decision attacks minimise to use the whole budget."""
+    method = ATTACKS[name]
+    norm = method.norms[0]
+    if method.feedback == "label":
+        return Threat(norm, float("inf") if whole else EASY_DISTANCE[norm], config.query_budget)
+    return Threat(norm, config.hard_epsilon if whole else config.easy_epsilon, config.query_budget)
+
+
+def _own_costs(context: Context) -> list[tuple[str, float, float]]:
+    """Milliseconds of a step of 64 rows around a victim that costs nearly nothing, per limit of 1 ms or less."""
+    costs = []
+    for i, (name, limit) in enumerate(OWN_COST_LIMITS.items()):
+        context.advance("own cost", i, len(OWN_COST_LIMITS))
+        costs.append((f"{name}: own milliseconds a step, 64 rows", own_milliseconds(name), limit))
+    context.advance("own cost", len(costs), len(costs))
+    return costs
 
 
 def _random_resnet20(seed: int, images: np.ndarray) -> Classifier:
@@ -125,8 +152,8 @@ def _images(config: Config) -> np.ndarray:
 
 
 def _time(config: Config, case: Case, classifier: Classifier, images, labels) -> list[tuple[str, float, float]]:
-    threat = Threat(epsilon=case.epsilon, query_budget=config.query_budget)
-    attack, oracle = build_attack(case.attack, threat), loss_oracle(classifier, identity())
+    attack = build_attack(case.attack, case.threat)
+    oracle = (label_oracle if attack.feedback == "label" else loss_oracle)(classifier, identity())
     schedule, key = Schedule(config.query_budget, config.rows, config.tile), jax.random.key(config.seed)
     _compile(attack, oracle, schedule, images, labels)
     overheads, before = [], bare_rate(classifier, images)

@@ -82,7 +82,7 @@ def attack():
     }
     attacks = ["nes", "square", "null"]
     rows = [_attack_row(a, d, i, j) for j, a in enumerate(attacks) for i, d in enumerate(DEFENSES)]
-    report = {"rows": rows, "query_budget": BUDGET, "epsilon": 0.15, "norm": "linf"}
+    report = {"rows": rows, "query_budget": BUDGET, "epsilon": 0.15, "norm": "linf", "stopping": "first-success"}
     manifest = {"config": {"threat": {"query_budget": BUDGET}} | VICTIM, "report": report}
     return xr.Dataset(data, {"defense": DEFENSES, "attack": attacks, "image": np.arange(20) + 3}), manifest
 
@@ -95,6 +95,9 @@ def _attack_row(attack: str, defense: str, i: int, j: int):
         "V": 0.5 * i,
         "robust_accuracy": 0.2 + 0.1 * i + 0.2 * j,
         "interval": [0.15 + 0.1 * i + 0.2 * j, 0.25 + 0.1 * i + 0.2 * j],
+        "robust_average_of_n": 0.3 + 0.1 * i + 0.2 * j,
+        "robust_worst_of_n": 0.1 + 0.1 * i + 0.2 * j,
+        "evaluations": 10 if i else 1,
         "mean_queries": 100.0,
         "slow_down": slow,
         "slow_down_interval": [slow - 0.1, slow + 0.1],

@@ -81,7 +81,10 @@ def test_summary_json_has_the_numbers(out, synthetic, capsys):
     assert last["robust_accuracy"]["square"] == {
         "value": pytest.approx(0.6),
         "interval": pytest.approx([0.55, 0.65]),
+        "average_of_n": pytest.approx(0.7),
+        "worst_of_n": pytest.approx(0.5),
     }
+    assert [row["evaluations"] for row in document["defenses"]] == [1, 10, 10]
     rows = synthetic["verify"]()[1]["report"]["rows"]
     proven = [row for row in rows if row["certified"] and row["status"] == "proven"]
     statements = document["statements"]

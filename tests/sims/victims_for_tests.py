@@ -34,3 +34,13 @@ def noise(sigma: float) -> Defense:
         return x + sigma * jax.vmap(lambda key: jax.random.normal(key, x.shape[1:]))(keys)
 
     return Defense("noise", (), apply, True)
+
+
+def patchwise(shift: float) -> Defense:
+    """Every 3 × 3 patch is brightened or darkened by a coin of its own."""
+
+    def apply(params, keys, x):
+        coins = jax.vmap(lambda key: jax.random.rademacher(key, (2, 2), jnp.float32))(keys)
+        return x + shift * jnp.repeat(jnp.repeat(coins, 3, axis=1), 3, axis=2)[..., None]
+
+    return Defense("patchwise", (), apply, True)
