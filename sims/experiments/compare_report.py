@@ -14,7 +14,7 @@ WORST_RATIO = 1.1  # of the median distances, ours over theirs
 
 
 def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Lists of a row per pair: quality with its verdict, costs, times, what the batch does to the peer, failures."""
+    """Lists of a row per pair: quality with its verdict, costs, times, what the batch does to the peer, its faults."""
     seed = manifest["config"]["seed"]
     cells = [(find_peer(str(name)), data.sel(pair=name)) for name in data.pair.values]
     rows = [quality_row(peer, cell, seed) for peer, cell in cells]
@@ -23,6 +23,7 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
         "costs": [_cost_row(peer, cell) for peer, cell in cells],
         "times": [_time_row(peer, cell) for peer, cell in cells],
         "batches": [_batch_row(peer, cell, seed) for peer, cell in cells if peer.batches],
+        "notes": [{"pair": peer.name, "note": peer.note} for peer, _ in cells],
         "failures": [_failure_row(peer, cell) for peer, cell in cells if cell.failed > 0],
         "ok": all(row["ok"] for row in rows),
     }
@@ -100,7 +101,6 @@ def _batch_row(peer: Peer, cell: xr.Dataset, seed: int) -> dict[str, Any]:
         "interval": [_finite(gap.low), _finite(gap.high)],
         "batch_matters": not gap.low <= neutral <= gap.high,
         "ours_identical": float(cell.ours_identical),
-        "note": peer.note,
     }
 
 
