@@ -76,11 +76,10 @@ def bandits(threat: Threat, settings: Bandits) -> Attack:
         )
 
     def probes(key, state):
-        v = direction(norm, state.prior)
-        noise = delta * jax.random.normal(key, v.shape) / np.sqrt(v.size)
-        scale = eta / probe_length(v, delta, state.image.shape)
-        pair = jnp.stack([enlarged(v + noise, state.image.shape), enlarged(v - noise, state.image.shape)])
-        return jnp.clip(state.image + scale * pair, 0, 1)
+        v, shape = direction(norm, state.prior), state.image.shape
+        noise = delta * jax.random.normal(key, v.shape) / math.sqrt(v.size)
+        both = jnp.array([1.0, -1.0])[:, None, None, None] * enlarged(noise, shape)  # drawn once for either probe
+        return jnp.clip(state.image + eta / probe_length(v, delta, shape) * (enlarged(v, shape) + both), 0, 1)
 
     def tell(state, queries, answers):
         v = direction(norm, state.prior)

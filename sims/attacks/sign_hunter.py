@@ -90,8 +90,9 @@ def _length(state: SignHunterState) -> Int[Array, ""]:
 
 def _flipped(state: SignHunterState) -> Bool[Array, "h w c"]:
     """The signs of the next candidate."""
-    chunk = jnp.arange(state.up.size) // _length(state)
-    return state.up ^ ((chunk == state.chunk) & (state.level >= 0)).reshape(state.up.shape)
+    length = jnp.where(state.level < 0, 0, _length(state))
+    beyond = jnp.arange(state.up.size).reshape(state.up.shape) - state.chunk * length
+    return state.up ^ ((beyond >= 0) & (beyond < length))
 
 
 def _next_chunk(state: SignHunterState) -> tuple[Int[Array, ""], Int[Array, ""]]:

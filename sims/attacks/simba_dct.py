@@ -6,7 +6,7 @@ Nothing is transformed: a vector of the basis is the product of one cosine per r
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
 
 from sims.attacks.attack import Attack, Method, Threat
 from sims.attacks.simba import Basis, Shape, along
@@ -44,18 +44,19 @@ def cosines(frequencies: int) -> Basis:
 
     def vector(index, shape):
         h, w, c = shape
-        _, columns = sides(shape)
-        wave = _cosine(index // c // columns, h)[:, None] * _cosine(index // c % columns, w)
-        return wave[..., None] * (jnp.arange(c) == index % c)
+        rows, columns = sides(shape)
+        row_wave = jnp.asarray(_cosines(rows, h))[index // c // columns]
+        column_wave = jnp.asarray(_cosines(columns, w))[index // c % columns]
+        return row_wave[:, None, None] * column_wave[:, None] * (jnp.arange(c) == index % c)
 
     return Basis(size, vector)
 
 
-def _cosine(frequency: Int[Array, ""], length: int) -> Float[Array, " length"]:
-    """√(2/n) cos(π(2i + 1)k / 2n), i < n, at k = 0 over √2."""
-    phase = (2 * jnp.arange(length) + 1) * frequency % (4 * length)
-    scale = jnp.where(frequency == 0, 1, 2) / length
-    return jnp.sqrt(scale) * jnp.cos(jnp.pi / (2 * length) * phase)
+def _cosines(frequencies: int, length: int) -> np.ndarray:
+    """(frequencies, length) float32: √(2/n) cos(π(2i + 1)k / 2n) for pixel i of n, at k = 0 over √2."""
+    k = np.arange(frequencies)[:, None]
+    waves = np.cos(np.pi / (2 * length) * (2 * np.arange(length) + 1) * k)
+    return (np.sqrt(np.where(k == 0, 1, 2) / length) * waves).astype(np.float32)
 
 
 METHOD = Method(

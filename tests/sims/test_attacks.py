@@ -18,6 +18,12 @@ LABELS = labels_of(CLASSIFIER, IMAGES)
 EPSILON = {"linf": 0.06, "l2": 0.35}
 SETTINGS = {
     "nes": "nes:smoothing_radius=0.05,num_directions=4,step_fraction=0.25",
+    "spsa": "spsa:num_directions=4",
+    "rgf": "rgf:smoothing_radius=0.01,num_directions=6,step_fraction=0.3",
+    "zo-sgd": "zo-sgd:num_directions=6,learning_rate=0.02",
+    "zo-sign-sgd": "zo-sign-sgd:num_directions=6",
+    "zo-adam": "zo-adam:num_directions=6,step_fraction=0.4",
+    "bandits-td": "bandits-td:grid=6",
     "square": "square:initial_fraction=0.5",
 }
 """Settings for a 6 × 6 image and 120 queries."""
