@@ -5,16 +5,20 @@ finite ε an image leaves as soon as an adversarial one within ε has been queri
 until the budget is spent.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from sims.attacks.attack import Attack, Report, Threat
-from sims.attacks.ball import distance
+from sims.attacks.ball import Norm, distance
+from sims.estimators.directions import rademacher
 
 OPENINGS = 100  # images tried as a start before an attack gives up
+GOLDEN_RATIO = np.uint32(2654435769)  # its fractional part in units of 2^-32
 
 
 class Closest(NamedTuple):
@@ -35,13 +39,27 @@ def none_yet(clean: Float[Array, "h w c"]) -> Closest:
 
 
 def remember(threat: Threat, closest: Closest, queried: Float[Array, "h w c"], fooled: Bool[Array, ""]) -> Closest:
-    """The closest adversarial image after one more answer."""
-    length = distance(threat.norm, queried, closest.clean)
-    better = fooled & (length < closest.distance)
+    """The closest adversarial image after one more answer.
+
+    A clean image that fooled a random victim and lost its vote is forgotten.
+    """
+    length = distance_of(threat.norm, queried, closest.clean)
+    better = fooled & ((length < closest.distance) | (closest.distance == 0))
     image = jnp.where(better, queried, closest.image)
     return Closest(
         closest.clean, image, jnp.where(better, length, closest.distance), better & (length <= threat.epsilon)
     )
+
+
+def distance_of(norm: Norm, image: Float[Array, "h w c"], clean: Float[Array, "h w c"]) -> Float[Array, ""]:
+    """Distance between two finite images, pixel units.
+
+    For ℓ∞ the maximum of the bits, which order floats that are not negative: ten times as fast on a CPU.
+    """
+    if norm == "l2":
+        return distance(norm, image, clean)
+    bits = jax.lax.bitcast_convert_type(jnp.abs(image - clean), jnp.int32)
+    return jax.lax.bitcast_convert_type(jnp.max(bits), jnp.float32)
 
 
 def report_of(threat: Threat, closest: Closest) -> Report:
@@ -57,12 +75,27 @@ def minimizes(threat: Threat) -> bool:
     return threat.epsilon == float("inf")
 
 
+def asks_on(threat: Threat, closest: Closest) -> Bool[Array, ""]:
+    """Whether there is anything left to find: not where the clean image itself fools and the distance is lowered."""
+    return (closest.distance > 0) | (not minimizes(threat))
+
+
 def opening(
     key: Key[Array, ""], start: Float[Array, "h w c"], tried: Int[Array, ""]
 ) -> tuple[Float[Array, "h w c"], Bool[Array, ""]]:
     """The image to try as a start, and whether to try on: first the one given, then uniform noise."""
-    noise = jax.random.uniform(key, start.shape)
-    return jnp.where(tried == 0, start, noise), tried < OPENINGS
+    return jnp.where(tried == 0, start, uniform_noise(key, start.shape)), tried < OPENINGS
+
+
+def uniform_noise(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """Pixels uniform on [0, 1] at one random bit each.
+
+    Each lies above or below 1/2 independently; how far is a golden-ratio sequence from a random offset.
+    """
+    count = jnp.arange(math.prod(shape), dtype=jnp.uint32)
+    offset = jax.random.bits(jax.random.fold_in(key, 1), (), jnp.uint32)
+    spread = ((count * GOLDEN_RATIO + offset) >> 8).astype(jnp.float32) / 2**24
+    return 0.5 + 0.5 * spread.reshape(shape) * rademacher(key, 1, shape)[0]
 
 
 def decision_attack(name: str, threat: Threat, init, ask, tell) -> Attack:

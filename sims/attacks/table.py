@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from sims.attacks import (
     bandits,
+    boundary,
+    hop_skip_jump,
     nes,
     null,
     rgf,
@@ -35,6 +37,8 @@ ATTACKS: dict[str, Method] = {
     "simba": simba.METHOD,
     "simba-dct": simba_dct.METHOD,
     "square": square.METHOD,
+    "boundary": boundary.METHOD,
+    "hop-skip-jump": hop_skip_jump.METHOD,
     "null": null.METHOD,
 }
 

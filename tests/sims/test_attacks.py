@@ -25,6 +25,8 @@ SETTINGS = {
     "zo-adam": "zo-adam:num_directions=6,step_fraction=0.4",
     "bandits-td": "bandits-td:grid=6",
     "square": "square:initial_fraction=0.5",
+    "boundary": "boundary:spherical_step=0.1,source_step=0.1",
+    "hop-skip-jump": "hop-skip-jump:initial_batch=10,probe_fraction=0.1",
 }
 """Settings for a 6 × 6 image and 120 queries."""
 FALLEN = {"null": 0.0}

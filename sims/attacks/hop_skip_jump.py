@@ -1,0 +1,181 @@
+"""HopSkipJump: walk the boundary along gradients estimated from labels (Chen, Jordan & Wainwright 2020), ℓ2 and ℓ∞.
+
+A round has three phases. Bisect the segment from the clean image to the adversarial one. Probe: around its end, labels
+of random directions, centred by their mean, add up to the direction of the gradient. Jump that way, halving the jump
+until it lands on an adversarial image.
+
+Directions are random signs: as isotropic as the sphere of the paper up to O(1/d), at a twentieth of the cost.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from optax.tree_utils import tree_where
+
+from sims.attacks.attack import Attack, Method, Queries, Threat
+from sims.attacks.ball import Norm
+from sims.attacks.decision import Closest, asks_on, decision_attack, distance_of, none_yet, opening, remember
+from sims.attacks.segment import middle, narrowed, point
+from sims.estimators.directions import rademacher
+
+OPENING, BISECTING, PROBING, JUMPING = range(4)
+MAX_BATCH = 10_000
+HALVINGS = 20  # jumps tried before a round is given up: a random victim may deny every one
+USUAL_JUMPS = 3  # what a plan of the budget allows a round for jumps
+
+
+@dataclass(frozen=True)
+class HopSkipJump:
+    """Settings of HopSkipJump."""
+
+    initial_batch: int = 100
+    """B₀: round t makes B₀√t probes, at most 10,000; >= 1."""
+    probe_fraction: float = 0.01
+    """δ in units of the distance, in (0, 1]; the paper has 1/d, the authors' code later this."""
+
+
+class Probes(NamedTuple):
+    """Of this round: moved, signed: (h, w, c) sums of the displacements, and of those with the sign of their answers.
+
+    balance: () sum of the signs. size: () how many probes the round makes.
+    """
+
+    moved: Float[Array, "h w c"]
+    signed: Float[Array, "h w c"]
+    balance: Float[Array, ""]
+    size: Int[Array, ""]
+
+
+class HopSkipJumpState(NamedTuple):
+    """end: (h, w, c), adversarial when queried: the image bisected, probed around or jumped from; the start before.
+
+    length: () its distance from the clean image. low: () see `segment`. direction: (h, w, c) of the jump, while
+    jumping; before, `probes` adds up. phase: () one of the four. count: () queries of this phase. round: () t, from 1.
+    spent: () queries so far.
+    """
+
+    closest: Closest
+    end: Float[Array, "h w c"]
+    length: Float[Array, ""]
+    low: Float[Array, ""]
+    probes: Probes
+    phase: Int[Array, ""]
+    count: Int[Array, ""]
+    round: Int[Array, ""]
+    spent: Int[Array, ""]
+
+
+def hop_skip_jump(threat: Threat, settings: HopSkipJump) -> Attack:
+    """HopSkipJump within the threat's budget, whose last round takes what is left.
+
+    Raises ValueError for a setting outside its range.
+    """
+    if settings.initial_batch < 1:
+        raise ValueError(f"initial_batch must be >= 1, got {settings.initial_batch}")
+    if not 0 < settings.probe_fraction <= 1:
+        raise ValueError(f"probe_fraction must be in (0, 1], got {settings.probe_fraction}")
+    norm = threat.norm
+
+    def init(key, image, start):
+        zero, nothing = jnp.array(0, jnp.float32), jnp.zeros_like(image)
+        probes, none = Probes(nothing, nothing, zero, jnp.array(0)), jnp.array(0)
+        return HopSkipJumpState(none_yet(image), start, zero, zero, probes, none, none, none, none)
+
+    def ask(key, state):
+        clean, d = state.closest.clean, state.end.size
+        first, trying = opening(key, state.end, state.count)
+        halfway = point(norm, clean, state.end, state.length, middle(state.low))
+        signs = rademacher(key, 1, state.end.shape)[0]
+        probe = state.end + settings.probe_fraction * state.length / math.sqrt(d) * signs
+        reach = state.length / jnp.sqrt(jnp.maximum(state.round, 1)) * 0.5**state.count
+        jump = state.end + reach * state.probes.signed
+        image = jnp.select([state.phase == phase for phase in range(3)], [first, halfway, probe], jump)
+        needed = asks_on(threat, state.closest) & (trying | (state.phase != OPENING))
+        return Queries(jnp.clip(image, 0, 1)[None], needed[None])
+
+    def tell(state, queries, answers):
+        queried, fooled = queries.images[0], answers.fooled[0]
+        closest = remember(threat, state.closest, queried, fooled)
+        length = distance_of(norm, queried, closest.clean)
+        heard = state._replace(closest=closest, count=state.count + 1, spent=state.spent + 1)
+        landed = heard._replace(end=queried, length=length, low=0 * length, phase=jnp.array(BISECTING), count=0)
+        opened = tree_where(fooled & (length > 0), landed, heard)
+        narrower = heard._replace(
+            end=jnp.where(fooled, queried, state.end),
+            length=jnp.where(fooled, length, state.length),
+            low=narrowed(state.low, fooled),
+        )
+        bisected = tree_where(heard.count >= bisections(norm, queried.size, settings), next_round(narrower), narrower)
+        probes = added(state.probes, queried - state.end, fooled)
+        towards = probes._replace(signed=direction(norm, probes))
+        last = heard.count >= probes.size
+        probed = heard._replace(
+            probes=tree_where(last, towards, probes),
+            phase=jnp.where(last, JUMPING, PROBING),
+            count=jnp.where(last, 0, heard.count),
+        )
+        jumped = tree_where(fooled, landed, tree_where(heard.count >= HALVINGS, next_round(heard), heard))
+        return jax.tree.map(
+            lambda *a: jnp.select([state.phase == p for p in range(3)], a[:3], a[3]), opened, bisected, probed, jumped
+        )
+
+    def next_round(state):
+        t = state.round + 1
+        overhead = bisections(norm, state.end.size, settings) + USUAL_JUMPS
+        size = batch_size(settings.initial_batch, t, threat.query_budget - state.spent, overhead)
+        nothing = jnp.zeros_like(state.end)
+        return state._replace(
+            probes=Probes(nothing, nothing, 0 * state.length, size), phase=jnp.array(PROBING), count=0, round=t
+        )
+
+    return decision_attack("hop-skip-jump", threat, init, ask, tell)
+
+
+METHOD = Method(
+    HopSkipJump,
+    hop_skip_jump,
+    "label",
+    ("l2", "linf"),
+    "1",
+    "Chen, Jordan & Wainwright 2020, arXiv 1904.02144; probe length as the authors' code has it in public toolkits",
+)
+
+
+def bisections(norm: Norm, d: int, settings: HopSkipJump) -> int:
+    """Queries of one bisection: the bracket ends below θ, the share whose normal length is that of a probe.
+
+    θ = probe_fraction / √d for ℓ2, probe_fraction / d for ℓ∞.
+    """
+    return math.ceil(math.log2((math.sqrt(d) if norm == "l2" else d) / settings.probe_fraction))
+
+
+def batch_size(initial_batch: int, t: Int[Array, ""], left: Int[Array, ""], overhead: int) -> Int[Array, ""]:
+    """Probes of round t: B₀√t, at most `MAX_BATCH`; all that is left where that is not another half round more."""
+    wanted = jnp.minimum(jnp.floor(initial_batch * jnp.sqrt(t)), MAX_BATCH).astype(jnp.int32)
+    affordable = left - overhead
+    last = affordable - wanted < overhead + wanted // 2
+    return jnp.maximum(jnp.where(last, affordable, wanted), 1)
+
+
+def added(probes: Probes, moved: Float[Array, "h w c"], fooled: Array) -> Probes:
+    """The sums after one more answer."""
+    sign = jnp.where(fooled, 1.0, -1.0)
+    return probes._replace(
+        moved=probes.moved + moved, signed=probes.signed + sign * moved, balance=probes.balance + sign
+    )
+
+
+def direction(norm: Norm, probes: Probes) -> Float[Array, "h w c"]:
+    """The estimated direction of the gradient: at length 1 (ℓ2), or its signs (ℓ∞).
+
+    The signs are centred by their mean, unless all answers agree.
+    """
+    mean = probes.balance / jnp.maximum(probes.size, 1)
+    estimate = probes.signed - jnp.where(jnp.abs(mean) < 1, mean, 0) * probes.moved
+    if norm == "linf":
+        return jnp.sign(estimate)
+    return estimate / jnp.maximum(jnp.sqrt(jnp.sum(estimate**2)), 1e-12)
