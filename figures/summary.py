@@ -156,7 +156,7 @@ def _slow_down_cells(row: dict[str, Any]) -> tuple[str, str, str]:
     low, high = row["slow_down_interval"]
     predicted = row["slow_down_predicted"]
     return (
-        f"{row['V']:.3g}",
+        "–" if row["V"] is None else f"{row['V']:.3g}",
         "–" if predicted is None else f"{predicted:.2f}",
         f"{row['slow_down']:.2f} \\[{low:.2f}, {high:.2f}]",
     )

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from sims.oracle import Oracle
+from sims.checkpoint import fingerprint
+from sims.host_victim import HostOracle, identity, read_replies
+from sims.oracle import Oracle, fools
 
 
 def times_fooled(
@@ -37,6 +39,21 @@ def times_fooled(
         jnp.asarray(labels, jnp.int32)[rows].reshape(tiles),
     )
     return np.asarray(fooled).reshape(-1)[: len(images)]
+
+
+def times_fooled_on_host(
+    oracle: HostOracle, images: Float[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"], draws: int, rows: int
+) -> Int[np.ndarray, " n"]:
+    """The same of a victim on the host with feedback "label", asked for at most `rows` images a call."""
+    counts = np.zeros(len(images), np.int64)
+    for draw in range(draws):
+        for i in range(0, len(images), rows):
+            batch = np.asarray(images[i : i + rows], np.float32)
+            request = fingerprint("evaluation", identity(oracle), draw, i, batch)
+            predicted = read_replies(oracle, oracle.victim(batch, request), len(batch))
+            fooled = fools(jnp.asarray(predicted), jnp.asarray(labels[i : i + rows]), oracle.targeted)
+            counts[i : i + rows] += np.asarray(fooled)
+    return counts
 
 
 def _count(oracle: Oracle, draws: int, params, key, images, labels):

@@ -30,12 +30,12 @@ def recheck(record: Record, context: Context) -> dict[str, Any]:
     data, shared = record.data, setting(config, context)
     same = np.array_equal(data.clean.values, shared.victim.images) and np.array_equal(data.goal.values, shared.goals)
     rows = []
-    for i, defense in enumerate(config.defenses):
+    for i, defense in enumerate(config.victims):
         for j, attack in enumerate(config.attacks):
             cell = data.isel(defense=i, attack=j)
             found = dict(_contradictions(config, shared, cell, defense, attack))
             rows.append({"attack": attack, "defense": defense, "images": cell.sizes["image"], **found})
-        context.advance("rechecked defences", i + 1, len(config.defenses))
+        context.advance("rechecked defences", i + 1, len(config.victims))
     claims = [value for row in rows for name, value in row.items() if name not in ("attack", "defense", "images")]
     return {"rows": rows, "same_images_and_goals": same, "ok": bool(same and not any(claims))}
 

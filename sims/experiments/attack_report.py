@@ -46,8 +46,8 @@ def _row(cell: xr.Dataset, reference: xr.Dataset, threat: dict[str, Any], seed: 
     return {
         "attack": str(cell.attack.item()),
         "defense": str(cell.defense.item()),
-        "V": float(cell.variance.mean()),
-        "V_standard_error": float(cell.variance.std() / np.sqrt(images)),
+        "V": _known(cell.variance.mean()),
+        "V_standard_error": _known(cell.variance.std() / np.sqrt(images)),
         "robust_accuracy": robust.value,
         "interval": [robust.low, robust.high],
         "robust_average_of_n": float(1 - fooled.mean()),
@@ -75,6 +75,10 @@ def _median_distance(cell: xr.Dataset, norm: str) -> float | None:
     return float(np.median(np.linalg.norm(moved, ord=np.inf if norm == "linf" else 2, axis=1)))
 
 
+def _known(value: xr.DataArray) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
 def _finite(number: float) -> float | str:
     return number if np.isfinite(number) else "none"
 
@@ -82,7 +86,7 @@ def _finite(number: float) -> float | str:
 def _predicted(cell: xr.Dataset, reference: xr.Dataset, queries: np.ndarray, budget: int) -> float | None:
     """The slow-down that theory predicts, where it has a prediction: for NES."""
     choice = parse_attack(str(cell.attack.item()))
-    if choice.name != "nes":
+    if choice.name != "nes" or not np.isfinite(cell.variance).all():
         return None
     pair = (reference, cell)
     return predicted_slow_down(

@@ -8,14 +8,15 @@ import numpy as np
 import tyro
 
 from defenses import zoo
-from defenses.defense import Defense
 from sims.attacks.attack import Threat
 from sims.attacks.table import build_attack, parse_attack
 from sims.engine import Schedule
 from sims.experiments.experiment import Context, check_counts, check_different, check_seed
+from sims.host_victim import HostOracle
 from sims.opponents import opponents
 from sims.oracle import Oracle, averaged, label_oracle, loss_oracle
-from sims.reevaluation import times_fooled
+from sims.reevaluation import times_fooled, times_fooled_on_host
+from sims.service import Service, service_victim
 from sims.victims import Victim, VictimOptions, load_victim
 
 ORACLES = {"loss": loss_oracle, "label": label_oracle}
@@ -29,6 +30,8 @@ class Config:
     victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
     defenses: tuple[str, ...] = ("average-purifier", "random-purifier", "patchwise-purifier")
     """Defences; the first is the reference of the slow-down."""
+    service: str = ""
+    """Address of one more victim, which answers over HTTP (the protocol is in sims/service.py)."""
     attacks: tuple[str, ...] = ("nes", "square", "null")
     """Attacks as `python -m sims attacks` lists them; settings follow a colon: nes:smoothing_radius=0.1,average=4."""
     images: int = 200
@@ -56,10 +59,17 @@ class Config:
         for name in self.defenses:
             zoo.check_defense(name)
         schedule(self)
+        if self.service:
+            Service(self.service)
         for text in self.attacks:
             width = build_attack(text, self.threat).width * parse_attack(text).average
             if width > 1 and self.threat.query_budget <= width:
                 raise ValueError(f"query_budget must be > {width}, one step of {text}, got {self.threat.query_budget}")
+
+    @property
+    def victims(self) -> tuple[str, ...]:
+        """What is attacked: the defences, and the service by its address."""
+        return (*self.defenses, self.service) if self.service else self.defenses
 
 
 class Setting(NamedTuple):
@@ -85,22 +95,38 @@ def setting(config: Config, context: Context) -> Setting:
     return Setting(victim, goals, victim.images[other])
 
 
-def oracle_of(config: Config, victim: Victim, defense: Defense, text: str) -> Oracle:
-    """What that attack sees of the defended victim, averaged as it asks for."""
-    choice = parse_attack(text)
-    make = ORACLES[build_attack(text, config.threat).feedback]
-    oracle = make(victim.classifier, defense, targeted=config.threat.targeted)
-    return averaged(oracle, choice.average) if choice.average > 1 else oracle
+def oracle_of(config: Config, victim: Victim, name: str, text: str) -> Oracle | HostOracle:
+    """What that attack sees of the victim of that name, averaged as it asks for."""
+    feedback, average = build_attack(text, config.threat).feedback, parse_attack(text).average
+    if name == config.service:
+        return _service_oracle(config, victim, feedback, average)
+    oracle = ORACLES[feedback](victim.classifier, victim.defenses[name], targeted=config.threat.targeted)
+    return averaged(oracle, average) if average > 1 else oracle
 
 
-def fresh_draws(config: Config, shared: Setting, defense: str, images: np.ndarray) -> np.ndarray:
+def _service_oracle(config: Config, victim: Victim, feedback: str, repeats: int) -> HostOracle:
+    post = service_victim(Service(config.service))
+    classes, targeted = victim.classifier.num_classes, config.threat.targeted
+    return HostOracle(config.service, feedback, post, classes, targeted, repeats=repeats)
+
+
+def fresh_draws(config: Config, shared: Setting, name: str, images: np.ndarray) -> np.ndarray:
     """(n,) in how many of the evaluations (one, where the defence is deterministic) each image fools the victim."""
-    victim = shared.victim
+    victim, draws = shared.victim, evaluations(config, shared.victim, name)
+    if name == config.service:
+        return times_fooled_on_host(
+            _service_oracle(config, victim, "label", 1), images, shared.goals, draws, config.rows
+        )
     key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM)
-    oracle = loss_oracle(victim.classifier, victim.defenses[defense], targeted=config.threat.targeted)
-    return times_fooled(key, oracle, images, shared.goals, evaluations(config, victim.defenses[defense]), config.tile)
+    oracle = loss_oracle(victim.classifier, victim.defenses[name], targeted=config.threat.targeted)
+    return times_fooled(key, oracle, images, shared.goals, draws, config.tile)
 
 
-def evaluations(config: Config, defense: Defense) -> int:
+def randomized(config: Config, victim: Victim, name: str) -> bool:
+    """Whether the victim may answer differently when asked again; nobody knows that of a service."""
+    return name == config.service or victim.defenses[name].randomized
+
+
+def evaluations(config: Config, victim: Victim, name: str) -> int:
     """Fresh draws on every final image."""
-    return config.evaluations if defense.randomized else 1
+    return config.evaluations if randomized(config, victim, name) else 1

@@ -17,6 +17,7 @@ from sims.command_line import main
 from sims.engine import Schedule, run_attack
 from sims.opponents import opponents
 from sims.oracle import averaged, label_oracle, loss_oracle, score_oracle
+from tests.sims.reference_server import Server
 from tests.sims.victims_for_tests import SHAPE, images, labels_of, linear_classifier, no_defense
 
 COUNT = 24
@@ -149,3 +150,21 @@ def test_a_false_claim_is_caught(record, results, tmp_path, capsys, claim):
     status, report = recheck(forged.folder, results, capsys)
     assert status == 1
     assert sum(row[claim] or 0 for row in report["rows"]) >= 1
+
+
+def test_a_service_is_attacked_beside_the_defences(results, capsys):
+    weights = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
+    with Server(lambda rows: rows.reshape(len(rows), -1) @ weights) as server:
+        arguments = ["--images", "6", "--query-budget", "20", "--draws", "2", "--evaluations", "3", "--rows", "16"]
+        chosen = ["--attacks", "square", "--defenses", "none", "--service", server.url]
+        assert main(["attack", *arguments, *chosen, "--out", str(results), "--json"]) == 0
+        report, asked = json.loads(capsys.readouterr().out), server.memory.rows
+    row = report["rows"][1]
+    assert row["defense"] == server.url
+    assert row["V"] is None
+    assert row["slow_down_predicted"] is None
+    assert row["evaluations"] == 3
+    data = records.latest(results, "attack").data
+    assert asked == int(data.queries.sel(defense=server.url).sum()) + 3 * 6
+    assert main(["attack", "--images", "6", "--service", "ftp://nowhere", "--out", str(results)]) == 2
+    assert "url must be http" in capsys.readouterr().err
