@@ -74,15 +74,21 @@ class Config:
                 raise ValueError(f"query_budget must be > {width}, one step of {name}, got {self.query_budget}")
 
 
-class Cell(NamedTuple):
-    """One pair: our result and its processor time, and the peer's; both once more on the first images."""
+class Ours(NamedTuple):
+    """Our attack: its result, processor time, and the share of the first images unchanged when fewer are in flight."""
 
-    ours: Result
+    result: Result
     processor_seconds: float
+    identical: float
+
+
+class Cell(NamedTuple):
+    """One pair: our side, the peer's, and the peer's distances on the first images, alone and together."""
+
+    ours: Ours
     theirs: Outcome
-    alone: Outcome | None
-    together: Outcome | None
-    ours_identical: float
+    alone: np.ndarray
+    together: np.ndarray
 
 
 def inputs(config: Config, folders: Folders) -> dict[str, Any]:
@@ -97,12 +103,11 @@ def threat_of(config: Config, peer: Peer) -> Threat:
 
 
 def plan(config: Config) -> Plan:
-    """Rows when both sides use the whole budget; a peer that goes image by image is about three times slower."""
-    pairs = [find_peer(name) for name in config.pairs]
-    rows = config.query_budget * sum(
-        2 * config.images + (2 * min(config.batch_images, config.images) if peer.batches else 0) for peer in pairs
-    )
-    return Plan(rows, 4 * rows * seconds_per_row(config.victim), 1200)
+    """Rows when both sides use the whole budget; image by image a row costs about four times as much."""
+    pairs, few = [find_peer(name) for name in config.pairs], min(config.batch_images, config.images)
+    attacks = len({(peer.ours, threat_of(config, peer)) for peer in pairs})
+    images = attacks * (config.images + few) + sum(config.images + few * peer.batches for peer in pairs)
+    return Plan(images * config.query_budget, 4 * images * config.query_budget * seconds_per_row(config.victim), 1200)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
@@ -111,13 +116,30 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     starts = victim.images[opponents(victim.labels, victim.ids, config.seed)]
     counting = CountingVictim(victim.classifier, victim.defenses[config.defense], config.seed)
     counting.compile()
-    cells = [_cell(config, context, victim, counting, starts, find_peer(name)) for name in config.pairs]
-    return _dataset(config, victim, cells), {"queries": sum(c.ours.evaluated + c.theirs.forwarded for c in cells)}
+    attacks, cells = {}, []
+    for peer in map(find_peer, config.pairs):
+        threat = threat_of(config, peer)
+        if (peer.ours, threat) not in attacks:
+            context.advance(f"{peer.ours}, ours", 0, 1)
+            attacks[peer.ours, threat] = _ours(config, victim, starts, peer)
+            context.advance(f"{peer.ours}, ours", 1, 1)
+        cells.append(_cell(config, context, victim, counting, starts, peer, attacks[peer.ours, threat]))
+    rows = sum(cell.theirs.forwarded for cell in cells) + sum(ours.result.evaluated for ours in attacks.values())
+    return _dataset(config, victim, cells), {"queries": rows}
 
 
-def _cell(config: Config, context: Context, victim: Victim, counting, starts: np.ndarray, peer: Peer) -> Cell:
-    threat = threat_of(config, peer)
-    task = Task(victim.images, victim.labels.astype(np.int64), starts, config.query_budget, threat.epsilon, config.seed)
+def _cell(
+    config: Config,
+    context: Context,
+    victim: Victim,
+    counting: CountingVictim,
+    starts: np.ndarray,
+    peer: Peer,
+    ours: Ours,
+) -> Cell:
+    """The peer on all images, and once more on the first ones: together if it had them alone, and the other way."""
+    epsilon = threat_of(config, peer).epsilon
+    task = Task(victim.images, victim.labels.astype(np.int64), starts, config.query_budget, epsilon, config.seed)
     few = min(config.batch_images, len(victim.images))
     small = task._replace(images=task.images[:few], labels=task.labels[:few], starts=starts[:few])
 
@@ -125,20 +147,24 @@ def _cell(config: Config, context: Context, victim: Victim, counting, starts: np
         name = f"{peer.name}, {min(batch, len(task.images))} of {len(task.images)} at a time"
         return run_peer(peer, counting, task, batch, lambda done: context.advance(name, done, len(task.images)))
 
-    context.advance(f"{peer.name}, ours", 0, 1)
-    ours, processor = our_result(config, victim, starts, peer, len(victim.images), config.rows)
-    again, _ = our_result(config, victim, starts, peer, few, config.tile) if peer.batches else (None, 0)
-    context.advance(f"{peer.name}, ours", 1, 1)
     theirs = peer_on(task, peer.batch or config.batch)
-    if again is None:
-        return Cell(ours, processor, theirs, None, None, 1.0)
-    same = (again.queries == ours.queries[:few]) & (again.images == ours.images[:few]).all(axis=(1, 2, 3))
-    return Cell(ours, processor, theirs, peer_on(small, 1), peer_on(small, min(few, config.batch)), float(same.mean()))
+    first = theirs.distance[:few]
+    if not peer.batches:
+        return Cell(ours, theirs, np.full(few, np.nan), np.full(few, np.nan))
+    other = peer_on(small, config.batch if peer.batch == 1 else 1).distance
+    return Cell(ours, theirs, first, other) if peer.batch == 1 else Cell(ours, theirs, other, first)
 
 
-def our_result(
-    config: Config, victim: Victim, starts: np.ndarray, peer: Peer, count: int, rows: int
-) -> tuple[Result, float]:
+def _ours(config: Config, victim: Victim, starts: np.ndarray, peer: Peer) -> Ours:
+    """Our attack on all images, and once more on the first ones with one tile in flight."""
+    few = min(config.batch_images, len(victim.images))
+    result, seconds = _timed(config, victim, starts, peer, len(victim.images), config.rows)
+    again, _ = _timed(config, victim, starts, peer, few, config.tile)
+    same = (again.queries == result.queries[:few]) & (again.images == result.images[:few]).all(axis=(1, 2, 3))
+    return Ours(result, seconds, float(same.mean()))
+
+
+def _timed(config: Config, victim: Victim, starts, peer: Peer, count: int, rows: int) -> tuple[Result, float]:
     """Our attack on the first `count` images and its processor time; compiled beforehand, as the peers' victim is."""
     attack = build_attack(peer.ours, threat_of(config, peer))
     make = {"loss": loss_oracle, "label": label_oracle}[attack.feedback]
@@ -160,29 +186,31 @@ def _compile(attack: Attack, oracle: Oracle, schedule: Schedule, queue: Queue) -
 
 
 def _dataset(config: Config, victim: Victim, cells: list[Cell]) -> xr.Dataset:
-    dims = ("pair", "side", "image")
-    peers = [find_peer(name) for name in config.pairs]
-    lengths = [
-        [distances(peer.norm, victim.images, cell.ours.images, cell.ours.success), cell.theirs.distance]
-        for peer, cell in zip(peers, cells, strict=True)
-    ]
+    dims, peers = ("pair", "side", "image"), [find_peer(name) for name in config.pairs]
+    ours, theirs = [cell.ours.result for cell in cells], [cell.theirs for cell in cells]
+    lengths = [distances(p.norm, victim.images, r.images, r.success) for p, r in zip(peers, ours, strict=True)]
+
+    def sides(ours: list[Any], theirs: list[Any]) -> np.ndarray:
+        return np.stack([np.array(ours), np.array(theirs)], axis=1)
+
+    def of_theirs(field: str) -> np.ndarray:
+        return np.array([getattr(outcome, field) for outcome in theirs])
+
+    processor = sides([cell.ours.processor_seconds for cell in cells], list(of_theirs("processor_seconds")))
+    counted = [np.nan if outcome.counted is None else float(outcome.counted) for outcome in theirs]
     data = {
-        "distance": (dims, np.array(lengths), {"long_name": "distance of the adversarial image", "units": "pixels"}),
-        "queries": (dims, np.array([[c.ours.queries, c.theirs.queries] for c in cells]), {"units": "rows"}),
-        "forwarded": (dims[:2], np.array([[c.ours.evaluated + c.ours.padded, c.theirs.forwarded] for c in cells])),
-        "seconds": (dims[:2], np.array([[c.ours.seconds, c.theirs.seconds] for c in cells]), {"units": "s"}),
-        "processor_seconds": (
-            dims[:2],
-            np.array([[c.processor_seconds, c.theirs.processor_seconds] for c in cells]),
-            {"units": "s", "long_name": "of all cores"},
-        ),
-        "seconds_in_the_network": ("pair", np.array([c.theirs.forward_seconds for c in cells]), {"units": "s"}),
-        "outside": ("pair", np.array([c.theirs.outside for c in cells]), {"long_name": "rows outside the box"}),
-        "counted": ("pair", np.array([_or_nan(c.theirs.counted) for c in cells]), {"long_name": "by the peer itself"}),
-        "failure": ("pair", [c.theirs.failure for c in cells]),
-        "failed": ("pair", np.array([c.theirs.failed for c in cells])),
-        "batch_distance": (("pair", "run", "first"), np.array([_batches(config, c) for c in cells])),
-        "ours_identical": ("pair", np.array([c.ours_identical for c in cells])),
+        "distance": (dims, sides(lengths, list(of_theirs("distance"))), {"long_name": "of the adversarial image"}),
+        "queries": (dims, sides([r.queries for r in ours], list(of_theirs("queries"))), {"units": "rows"}),
+        "forwarded": (dims[:2], sides([r.evaluated + r.padded for r in ours], list(of_theirs("forwarded")))),
+        "seconds": (dims[:2], sides([r.seconds for r in ours], list(of_theirs("seconds"))), {"units": "s"}),
+        "processor_seconds": (dims[:2], processor, {"units": "s", "long_name": "of all cores"}),
+        "seconds_in_the_network": ("pair", of_theirs("forward_seconds"), {"units": "s"}),
+        "outside": ("pair", of_theirs("outside"), {"long_name": "rows outside the box"}),
+        "counted": ("pair", np.array(counted), {"long_name": "by the peer itself"}),
+        "failure": ("pair", [outcome.failure for outcome in theirs]),
+        "failed": ("pair", of_theirs("failed")),
+        "batch_distance": (("pair", "run", "first"), np.array([[cell.alone, cell.together] for cell in cells])),
+        "ours_identical": ("pair", np.array([cell.ours.identical for cell in cells])),
     }
     coordinates = {"pair": list(config.pairs), "side": list(SIDES), "run": list(RUNS), "image": victim.ids}
     return xr.Dataset(data, coordinates)
@@ -193,17 +221,6 @@ def distances(norm: Norm, clean: np.ndarray, images: np.ndarray, success: np.nda
     delta = (images.astype(np.float64) - clean).reshape(len(clean), -1)
     length = np.abs(delta).max(axis=1) if norm == "linf" else np.sqrt((delta**2).sum(axis=1))
     return np.where(success, length, np.inf)
-
-
-def _batches(config: Config, cell: Cell) -> np.ndarray:
-    few = min(config.batch_images, config.images)
-    if cell.alone is None or cell.together is None:
-        return np.full((2, few), np.nan)
-    return np.stack([cell.alone.distance, cell.together.distance])
-
-
-def _or_nan(count: int | None) -> float:
-    return float("nan") if count is None else float(count)
 
 
 EXPERIMENT = Experiment(Config, plan, run, report, inputs)
