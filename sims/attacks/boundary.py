@@ -22,7 +22,7 @@ from sims.estimators.directions import rademacher
 OPENING, BISECTING, TURNING, APPROACHING = range(4)
 BISECTIONS = 10  # between the clean image and the opening
 SPHERICAL_RATE, SOURCE_RATE = 0.4, 0.5  # within the paper's 20 to 50 %, and tuned on a half-space
-LONGEST_SPHERICAL, LONGEST_SOURCE = 1.0, 0.5
+LONGEST_SPHERICAL, LONGEST_SOURCE, SHORTEST = 1.0, 0.5, 1e-6
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Boundary:
     """Settings of Boundary."""
 
     spherical_step: float = 0.01
-    """First length of the step on the sphere, in units of its radius, in (0, 1]."""
+    """First length of the step on the sphere, in units of its radius, in [1e-6, 1]."""
     source_step: float = 0.01
-    """First length of the step towards the clean image, in units of the distance, in (0, 0.5]."""
+    """First length of the step towards the clean image, in units of the distance, in [1e-6, 0.5]."""
     adaptation: float = 1.5
     """Factor by which the lengths follow the answers, > 1."""
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
         for name, most in (("spherical_step", LONGEST_SPHERICAL), ("source_step", LONGEST_SOURCE)):
-            if not 0 < getattr(self, name) <= most:
-                raise ValueError(f"{name} must be in (0, {most:g}], got {getattr(self, name)}")
+            if not SHORTEST <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be in [{SHORTEST:g}, {most:g}], got {getattr(self, name)}")
         if not 1 < self.adaptation < float("inf"):
             raise ValueError(f"adaptation must be > 1 and finite, got {self.adaptation}")
 
@@ -89,8 +89,8 @@ def boundary(threat: Threat, settings: Boundary) -> Attack:
         phase = jnp.select(phases, after, TURNING)
         turning, walking = state.phase == TURNING, state.phase >= TURNING
         factor = settings.adaptation ** (fooled - jnp.where(turning, SPHERICAL_RATE, SOURCE_RATE))
-        spherical = jnp.minimum(state.spherical_step * jnp.where(turning, factor, 1), LONGEST_SPHERICAL)
-        source = jnp.minimum(state.source_step * jnp.where(walking, factor, 1), LONGEST_SOURCE)
+        spherical = jnp.clip(state.spherical_step * jnp.where(turning, factor, 1), SHORTEST, LONGEST_SPHERICAL)
+        source = jnp.clip(state.source_step * jnp.where(walking, factor, 1), SHORTEST, LONGEST_SOURCE)
         return BoundaryState(
             closest,
             jnp.where(turning, queried, state.turned),
