@@ -81,7 +81,7 @@ def test_pixels_are_the_unit_vectors():
     assert np.array_equal(vectors.reshape(SIZE, SIZE), np.eye(SIZE))
 
 
-@pytest.mark.parametrize("count", [1, 2, 48, 3072])
+@pytest.mark.parametrize("count", [1, 6, 3072])
 def test_a_random_order_holds_everything_once_and_begins_again(count):
     order = random_order(KEY)
     places = np.asarray(jax.jit(jax.vmap(lambda turn: place_in(order, turn, count)))(jnp.arange(2 * count)))
@@ -312,7 +312,7 @@ def test_adaptive_momentum_against_hand_values():
         assert np.allclose(update, m / np.sqrt(largest), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["rgf", "spsa", "zo-adam", "bandits-td"])
+@pytest.mark.parametrize("name", ["rgf", "zo-adam", "bandits-td"])
 def test_flat_and_huge_losses_leave_valid_images(name):
     norm = "linf" if name == "zo-adam" else "l2"
     attack = build_attack(f"{name}:{'grid=2' if name == 'bandits-td' else 'num_directions=2'}", Threat(norm, EPSILON))
@@ -336,9 +336,9 @@ def test_a_targeted_attack_reaches_its_targets():
     classifier, pixels = linear_classifier(), images(16)
     targets = (labels_of(classifier, pixels) + 1) % 4
     oracle = loss_oracle(classifier, no_defense(), targeted=True)
-    attack = build_attack("sign-hunter", Threat("linf", 0.12, 120, targeted=True))
+    attack = build_attack("simba", Threat("linf", 0.12, 120, targeted=True))
     result = run_attack(KEY, attack, oracle, pixels, targets, np.arange(16), Schedule(120, 16, 8))
-    assert 0.3 < result.success.mean() < 1
+    assert 0.6 < result.success.mean() < 1
     assert np.array_equal(labels_of(classifier, result.images) == targets, result.success)
 
 
