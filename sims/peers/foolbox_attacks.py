@@ -15,6 +15,7 @@ def _tensors(task: Task) -> tuple[Any, Any, Any]:
     import torch
 
     torch.manual_seed(task.seed)
+    torch.set_num_threads(1)  # its arrays are small, and the network has threads of its own
     images, starts = (
         torch.from_numpy(np.ascontiguousarray(rows.transpose(0, 3, 1, 2))) for rows in (task.images, task.starts)
     )

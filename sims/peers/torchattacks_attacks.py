@@ -15,6 +15,7 @@ def _tensors(task: Task) -> tuple[Any, Any]:
     import torch
 
     torch.manual_seed(task.seed)
+    torch.set_num_threads(1)  # its arrays are small, and the network has threads of its own
     images = torch.from_numpy(np.ascontiguousarray(task.images.transpose(0, 3, 1, 2)))
     return images, torch.from_numpy(task.labels.astype(np.int64))
 
