@@ -141,7 +141,7 @@ def test_random_victims_do_not_stop_it(name, shifts, noise):
     assert np.array_equal(record["needed"][found, 1:], record["distance"][found, :-1] > 0)
     if "boundary" not in name:  # which may turn for ever
         for phases in record["phase"][found]:
-            assert np.diff(np.flatnonzero(np.diff(phases))).max() < STEPS / 2
+            assert np.diff(np.flatnonzero(np.diff(phases, append=-1))).max() < STEPS / 2
 
 
 @EVERY
@@ -189,6 +189,24 @@ def test_rounds_of_hop_skip_jump_cost_what_their_closed_form_says():
         jumps = phases[:-1] == JUMPING
         assert np.array_equal(fooled[:-1][jumps], phases[1:][jumps] == BISECTING)
         assert (np.diff(counts)[np.diff(phases) == 0] == 1).all()
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_lengths_of_probes_and_jumps(norm):
+    found = 200  # the first round is over by then, and no jump lands any more
+    _, record = walk(f"hop-skip-jump-{norm}", half_space(np.where(np.arange(STEPS) < found, 0, np.inf)))
+    for phases, fooled, images, clean in zip(record["phase"], record["fooled"], record["image"], CLEAN, strict=True):
+        probing = np.flatnonzero(phases == PROBING)[0]
+        end = images[np.flatnonzero(fooled[:probing])[-1]]
+        length = float(distance(norm, end, clean))
+        probes = images[probing : probing + HopSkipJump().initial_batch]
+        assert np.allclose(np.linalg.norm((probes - end).reshape(-1, D), axis=1), 0.01 * length, rtol=1e-3)
+        first = float(distance(norm, images[probing + len(probes)], end))
+        assert 0.8 * length < first < 1.001 * length
+        denied = np.flatnonzero((phases == JUMPING) & (np.arange(STEPS) >= found))
+        tried = images[denied[denied < denied[0] + HALVINGS]]
+        reach = [float(distance(norm, image, tried[-1])) for image in tried[1:6]]
+        assert np.allclose(np.divide(reach[:-1], reach[1:]), 2, rtol=0.05)
 
 
 def test_batches_follow_the_published_schedule_and_the_last_takes_what_is_left():
