@@ -1,8 +1,8 @@
 """Bandits-TD: a gradient that is carried from step to step, on a grid of tiles (Ilyas et al. 2019), ℓ∞ and ℓ2.
 
 The prior v is a guess of the descent direction on a coarse grid, enlarged to the image by nearest neighbours. A step
-queries the two probes x ± η(v ± δu)/N, u ~ N(0, I)/√d, learns from their difference how v should change, and moves
-the image along v: two queries, as published. One more checks whether the moved image fools, which the published code
+queries the two probes x + η(v ± δu)/N, u ~ N(0, I/m) on the m entries of the grid, learns from their difference how
+v should change, and moves the image along v: two queries, as published. One more checks whether the moved image fools, which the published code
 does without counting it.
 
 The published code divides either probe by its own length; N here is the root mean square of these lengths, the same
@@ -28,11 +28,11 @@ class Bandits:
     """Settings of Bandits-TD."""
 
     difference: float = 0.1
-    """η, ℓ2 length of a probe, pixel units, > 0; 0.1 (ℓ∞) or 0.01 (ℓ2) as published."""
-    exploration: float = 1.0
-    """δ, root mean square length of the noise on the grid, > 0; 1 (ℓ∞) or 0.01 (ℓ2) as published."""
-    prior_rate: float = 100.0
-    """How fast the prior learns, > 0; 100 (ℓ∞) or 0.1 (ℓ2) as published."""
+    """η, ℓ2 length of a probe, pixel units, > 0; 0.1 (ℓ∞) or 0.01 (ℓ2) as published for ImageNet."""
+    exploration: float = 0.1
+    """δ, root mean square length of the noise on the grid, > 0; 1 (ℓ∞) or 0.01 (ℓ2) as published for ImageNet."""
+    prior_rate: float = 0.1
+    """How fast the prior learns, > 0; 100 (ℓ∞) or 0.1 (ℓ2) as published for ImageNet."""
     step_fraction: float = 0.2
     """Length of a step in units of epsilon, in (0, 1] (ℓ∞: every pixel; ℓ2: the image); 0.2 or 0.1 as published."""
     grid: int = 20
@@ -102,7 +102,7 @@ METHOD = Method(
     "loss",
     ("linf", "l2"),
     "3",
-    "Ilyas et al. 2019, arXiv 1807.07978; rates as published for ℓ∞, the grid of public toolkits for CIFAR-10",
+    "Ilyas et al. 2019, arXiv 1807.07978; grid, exploration and rate as public toolkits run CIFAR-10",
 )
 
 
