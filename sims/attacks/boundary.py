@@ -21,7 +21,7 @@ from sims.estimators.directions import rademacher
 
 OPENING, BISECTING, TURNING, APPROACHING = range(4)
 BISECTIONS = 10  # between the clean image and the opening
-SPHERICAL_RATE, SOURCE_RATE = 0.4, 0.5  # within the paper's 20 to 50 %, and tuned on a half-space
+SPHERICAL_RATE, SOURCE_RATE = 0.4, 0.5  # shares of successes at which the lengths rest, tuned on a half-space
 LONGEST_SPHERICAL, LONGEST_SOURCE, SHORTEST = 1.0, 0.5, 1e-6
 
 
@@ -65,9 +65,8 @@ def boundary(threat: Threat, settings: Boundary) -> Attack:
     """The walk, with one query a step."""
 
     def init(key, image, start):
-        lengths = (jnp.array(length, jnp.float32) for length in (settings.spherical_step, settings.source_step))
-        zero = jnp.array(0, jnp.float32)
-        return BoundaryState(none_yet(image), start, jnp.array(OPENING), jnp.array(0), zero, *lengths)
+        lengths = jnp.float32(settings.spherical_step), jnp.float32(settings.source_step)
+        return BoundaryState(none_yet(image), start, jnp.int32(OPENING), jnp.int32(0), jnp.float32(0), *lengths)
 
     def ask(key, state):
         clean, here, radius, _ = state.closest
@@ -86,7 +85,7 @@ def boundary(threat: Threat, settings: Boundary) -> Attack:
         ended = state.count + 1 >= BISECTIONS
         phases = [state.phase == phase for phase in range(3)]
         after = [jnp.where(found, BISECTING, OPENING), jnp.where(ended, TURNING, BISECTING), TURNING + fooled]
-        phase = jnp.select(phases, after, TURNING)
+        phase = jnp.select(phases, after, jnp.int32(TURNING))
         turning, walking = state.phase == TURNING, state.phase >= TURNING
         factor = settings.adaptation ** (fooled - jnp.where(turning, SPHERICAL_RATE, SOURCE_RATE))
         spherical = jnp.clip(state.spherical_step * jnp.where(turning, factor, 1), SHORTEST, LONGEST_SPHERICAL)

@@ -51,10 +51,10 @@ class Probes(NamedTuple):
 
 
 class HopSkipJumpState(NamedTuple):
-    """end: (h, w, c), adversarial when queried: the image bisected, probed around or jumped from; the start before.
+    """end: (h, w, c), adversarial when queried: what is bisected, probed around and jumped from; the start before.
 
-    length: () its distance from the clean image. low: () see `segment`. direction: (h, w, c) of the jump, while
-    jumping; before, `probes` adds up. phase: () one of the four. count: () queries of this phase. round: () t, from 1.
+    length: () its distance from the clean image. low: () see `segment`. probes: the sums of this round; while jumping,
+    `signed` is the direction. phase: () one of the four. count: () queries of this phase. round: () t, from 1.
     spent: () queries so far.
     """
 
@@ -81,9 +81,9 @@ def hop_skip_jump(threat: Threat, settings: HopSkipJump) -> Attack:
     norm = threat.norm
 
     def init(key, image, start):
-        zero, nothing = jnp.array(0, jnp.float32), jnp.zeros_like(image)
-        probes, none = Probes(nothing, nothing, zero, jnp.array(0)), jnp.array(0)
-        return HopSkipJumpState(none_yet(image), start, zero, zero, probes, none, none, none, none)
+        zero, none, nothing = jnp.float32(0), jnp.int32(0), jnp.zeros(image.shape, jnp.float32)
+        probes = Probes(nothing, nothing, zero, none)
+        return HopSkipJumpState(none_yet(image), start, zero, zero, probes, jnp.int32(OPENING), none, none, none)
 
     def ask(key, state):
         clean, d = state.closest.clean, state.end.size
@@ -102,35 +102,37 @@ def hop_skip_jump(threat: Threat, settings: HopSkipJump) -> Attack:
         closest = remember(threat, state.closest, queried, fooled)
         length = distance_of(norm, queried, closest.clean)
         heard = state._replace(closest=closest, count=state.count + 1, spent=state.spent + 1)
-        landed = heard._replace(end=queried, length=length, low=0 * length, phase=jnp.array(BISECTING), count=0)
+        landed = heard._replace(
+            end=queried, length=length, low=jnp.float32(0), phase=jnp.int32(BISECTING), count=jnp.int32(0)
+        )
         opened = tree_where(fooled & (length > 0), landed, heard)
-        narrower = heard._replace(
-            end=jnp.where(fooled, queried, state.end),
-            length=jnp.where(fooled, length, state.length),
-            low=narrowed(state.low, fooled),
-        )
-        bisected = tree_where(heard.count >= bisections(norm, queried.size, settings), next_round(narrower), narrower)
-        probes = added(state.probes, queried - state.end, fooled)
-        towards = probes._replace(signed=direction(norm, probes))
-        last = heard.count >= probes.size
-        probed = heard._replace(
-            probes=tree_where(last, towards, probes),
-            phase=jnp.where(last, JUMPING, PROBING),
-            count=jnp.where(last, 0, heard.count),
-        )
-        jumped = tree_where(fooled, landed, tree_where(heard.count >= HALVINGS, next_round(heard), heard))
+        denied = tree_where(heard.count >= HALVINGS, next_round(heard), heard)
+        told = opened, bisected(heard, queried, length, fooled), probed(heard, queried, fooled)
+        jumped = tree_where(fooled, landed, denied)
         return jax.tree.map(
-            lambda *a: jnp.select([state.phase == p for p in range(3)], a[:3], a[3]), opened, bisected, probed, jumped
+            lambda *each: jnp.select([state.phase == p for p in range(3)], each[:3], each[3]), *told, jumped
+        )
+
+    def bisected(heard, queried, length, fooled):
+        end, length = jnp.where(fooled, queried, heard.end), jnp.where(fooled, length, heard.length)
+        narrower = heard._replace(end=end, length=length, low=narrowed(heard.low, fooled))
+        return tree_where(heard.count >= bisections(norm, end.size, settings), next_round(narrower), narrower)
+
+    def probed(heard, queried, fooled):
+        probes, last = added(heard.probes, queried - heard.end, fooled), heard.count >= heard.probes.size
+        towards = jnp.where(last, direction(norm, probes), probes.signed)
+        return heard._replace(
+            probes=probes._replace(signed=towards),
+            phase=jnp.where(last, jnp.int32(JUMPING), PROBING),
+            count=jnp.where(last, 0, heard.count),
         )
 
     def next_round(state):
-        t = state.round + 1
+        t, nothing = state.round + 1, jnp.zeros_like(state.end)
         overhead = bisections(norm, state.end.size, settings) + USUAL_JUMPS
         size = batch_size(settings.initial_batch, t, threat.query_budget - state.spent, overhead)
-        nothing = jnp.zeros_like(state.end)
-        return state._replace(
-            probes=Probes(nothing, nothing, 0 * state.length, size), phase=jnp.array(PROBING), count=0, round=t
-        )
+        probes = Probes(nothing, nothing, jnp.float32(0), size)
+        return state._replace(probes=probes, phase=jnp.int32(PROBING), count=jnp.int32(0), round=t)
 
     return decision_attack("hop-skip-jump", threat, init, ask, tell)
 
