@@ -51,7 +51,7 @@ class Config:
     """Radius of the ℓ∞ ball, pixel units; the pairs without a ball have none."""
     batch: int = 64
     """Images given together to a peer that takes several."""
-    batch_images: int = 32
+    batch_images: int = 64
     """Images on which such a peer runs once more, alone and together, to see whether the batch matters."""
     rows: int = 64
     """Rows our attacks have in flight."""
@@ -75,7 +75,7 @@ class Config:
 
 
 class Ours(NamedTuple):
-    """Our attack: its result, processor time, and the share of the first images unchanged when fewer are in flight."""
+    """Our attack: its result, processor time, and the share of a tile's images unchanged when it runs alone."""
 
     result: Result
     processor_seconds: float
@@ -106,7 +106,7 @@ def plan(config: Config) -> Plan:
     """Rows when both sides use the whole budget; image by image a row costs about four times as much."""
     pairs, few = [find_peer(name) for name in config.pairs], min(config.batch_images, config.images)
     attacks = len({(peer.ours, threat_of(config, peer)) for peer in pairs})
-    images = attacks * (config.images + few) + sum(config.images + few * peer.batches for peer in pairs)
+    images = attacks * (config.images + config.tile) + sum(config.images + few * peer.batches for peer in pairs)
     return Plan(images * config.query_budget, 4 * images * config.query_budget * seconds_per_row(config.victim), 1200)
 
 
@@ -156,8 +156,8 @@ def _cell(
 
 
 def _ours(config: Config, victim: Victim, starts: np.ndarray, peer: Peer) -> Ours:
-    """Our attack on all images, and once more on the first ones with one tile in flight."""
-    few = min(config.batch_images, len(victim.images))
+    """Our attack on all images, and once more on a tile of them alone."""
+    few = min(config.tile, len(victim.images))
     result, seconds = _timed(config, victim, starts, peer, len(victim.images), config.rows)
     again, _ = _timed(config, victim, starts, peer, few, config.tile)
     same = (again.queries == result.queries[:few]) & (again.images == result.images[:few]).all(axis=(1, 2, 3))
