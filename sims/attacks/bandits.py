@@ -2,8 +2,8 @@
 
 The prior v is a guess of the descent direction on a coarse grid, enlarged to the image by nearest neighbours. A step
 queries the two probes x + η(v ± δu)/N, u ~ N(0, I/m) on the m entries of the grid, learns from their difference how
-v should change, and moves the image along v: two queries, as published. One more checks whether the moved image fools, which the published code
-does without counting it.
+v should change, and moves the image along v: two queries, as published. One more checks whether the moved image
+fools, which the published code does without counting it.
 
 The published code divides either probe by its own length; N here is the root mean square of these lengths, the same
 for both, so that the noise is read back from the probes that were queried, clipping to the box included.
