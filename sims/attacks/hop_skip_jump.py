@@ -35,7 +35,8 @@ class HopSkipJump:
     initial_batch: int = 100
     """B₀: round t makes B₀√t probes, at most 10,000; >= 1."""
     probe_fraction: float = 0.01
-    """δ in units of the distance, in (0, 1]; the paper has 1/d, the authors' code later this."""
+    """δ in units of the distance, in (0, 1]: the paper has 1/d, ART this. On a CIFAR-10 ResNet-20, 1/d to 0.1 end alike
+    (paired geometric means within 3 %); against noise the longer is the better (THEORY D1), and 1/d meets float32."""
 
 
 class Probes(NamedTuple):
@@ -143,7 +144,7 @@ METHOD = Method(
     "label",
     ("l2", "linf"),
     "1",
-    "Chen, Jordan & Wainwright 2020, arXiv 1904.02144; probe length as the authors' code has it in public toolkits",
+    "Chen, Jordan & Wainwright 2020, arXiv 1904.02144; probe length as in ART",
 )
 
 

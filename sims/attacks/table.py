@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 from sims.attacks import (
     bandits,
     boundary,
+    geoda,
     hop_skip_jump,
     nes,
     null,
+    rays,
     rgf,
     sign_hunter,
+    sign_opt,
     simba,
     simba_dct,
     spsa,
@@ -39,6 +42,9 @@ ATTACKS: dict[str, Method] = {
     "square": square.METHOD,
     "boundary": boundary.METHOD,
     "hop-skip-jump": hop_skip_jump.METHOD,
+    "geoda": geoda.METHOD,
+    "sign-opt": sign_opt.METHOD,
+    "rays": rays.METHOD,
     "null": null.METHOD,
 }
 
