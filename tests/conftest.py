@@ -1,12 +1,45 @@
-"""Trained weights, made once for all tests and all test processes."""
+"""What all tests and all test processes share: trained weights, and the programs that XLA has compiled."""
 
 import fcntl
 import os
+import tempfile
 
+import jax
 import pytest
 
 from defenses import zoo
 from defenses.folders import Folders
+
+LIGHTLY = "jax_disable_most_optimizations"  # compiles in half the time, runs slower
+
+
+def pytest_configure(config):
+    """Compile a program once a session, for both workers and for the commands they start, and lightly.
+
+    A cache that $JAX_COMPILATION_CACHE_DIR names outlives the session.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="purebound-programs-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # workers and commands share the cores; more threads than cores spin
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    compile_lightly(True)
+
+
+def compile_lightly(lightly: bool):
+    """From now on, in this process and in those it starts; False for full optimisation."""
+    if os.environ.get(LIGHTLY.upper()) != str(int(lightly)):
+        os.environ[LIGHTLY.upper()] = str(int(lightly))
+        jax.config.update(LIGHTLY, lightly)
+        jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def _compilation(request):
+    compile_lightly(request.node.get_closest_marker("as_users_compile") is None)
 
 
 @pytest.fixture(scope="session")
@@ -17,11 +50,15 @@ def models(tmp_path_factory):
     folder = shared / "models"
     with (shared / "models.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        compile_lightly(False)  # some thousand steps
         zoo.purifier_family("digits", 0, Folders(models=folder))
         zoo.classifier("orthogonal", "digits", 0, Folders(models=folder))
     return folder
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file first, so that two workers end together."""
+    """The longest file first, so that two workers end together; the README's commands run as users run them."""
     items.sort(key=lambda item: item.path.name != "test_readme.py")
+    for item in items:
+        if item.path.name == "test_readme.py":
+            item.add_marker("as_users_compile")

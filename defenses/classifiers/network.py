@@ -4,6 +4,8 @@ Params are one nested dictionary of float32 arrays that holds weights and runnin
 """
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
 
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
@@ -13,6 +15,14 @@ from defenses.classifiers.classifier import Classifier
 from defenses.classifiers.normalization import Normalization
 
 Shape = tuple[int, int, int]
+
+
+class Traced(NamedTuple):
+    """A network without arrays: its graph when it learns and when it classifies, and its variables' shapes."""
+
+    learning: nnx.GraphDef
+    classifying: nnx.GraphDef
+    variables: nnx.State
 
 
 def initial(architecture: Architecture, image_shape: Shape, num_classes: int, seed: int) -> PyTree:
@@ -25,12 +35,12 @@ def initial(architecture: Architecture, image_shape: Shape, num_classes: int, se
 
 def template(architecture: Architecture, image_shape: Shape, num_classes: int) -> PyTree:
     """The params' names, shapes and dtypes as `jax.ShapeDtypeStruct`; raises as `initial` does."""
-    return nnx.to_pure_dict(nnx.split(_abstract(architecture, image_shape, num_classes))[1])
+    return nnx.to_pure_dict(_traced(architecture.build, image_shape, num_classes).variables)
 
 
 def trainable(architecture: Architecture, image_shape: Shape, num_classes: int) -> PyTree:
     """True for the params that descent may change, False for batch statistics: a mask of the params' structure."""
-    variables = nnx.split(_abstract(architecture, image_shape, num_classes))[1]
+    variables = _traced(architecture.build, image_shape, num_classes).variables
     mask = nnx.map_state(lambda path, variable: variable.replace(isinstance(variable, nnx.Param)), variables)
     return nnx.to_pure_dict(mask)
 
@@ -44,9 +54,7 @@ def network_classifier(
     normalization: Normalization,
 ) -> Classifier:
     """The network with these params, behind its normalisation, batch norms using their running statistics."""
-    module = _abstract(architecture, image_shape, num_classes)
-    module.eval()
-    graph = nnx.split(module)[0]
+    graph = _traced(architecture.build, image_shape, num_classes).classifying
 
     def logits(params, images):
         return nnx.merge(graph, params)(normalization(images))
@@ -62,9 +70,7 @@ def training_logits(
     Batch norms use the batch's own statistics and move the running ones by a tenth. Their running variance is
     the biased one, where PyTorch stores n/(n − 1) of it.
     """
-    module = _abstract(architecture, image_shape, num_classes)
-    module.train()
-    graph = nnx.split(module)[0]
+    graph = _traced(architecture.build, image_shape, num_classes).learning
 
     def logits(params, images):
         module = nnx.merge(graph, params)
@@ -74,5 +80,11 @@ def training_logits(
     return logits
 
 
-def _abstract(architecture: Architecture, image_shape: Shape, num_classes: int) -> nnx.Module:
-    return nnx.eval_shape(lambda: architecture.build(image_shape, num_classes, nnx.Rngs(0)))
+@lru_cache(maxsize=32)
+def _traced(build: Callable[..., nnx.Module], image_shape: Shape, num_classes: int) -> Traced:
+    """Traced once for all that is asked of a network: a deep one takes a second."""
+    module = nnx.eval_shape(lambda: build(image_shape, num_classes, nnx.Rngs(0)))
+    module.train()
+    learning, variables = nnx.split(module)
+    module.eval()
+    return Traced(learning, nnx.split(module)[0], variables)

@@ -117,6 +117,7 @@ def test_normalization_stands_in_front(resnet20):
     assert not np.allclose(bare.logits(params, images), expected, rtol=1e-2)
 
 
+@pytest.mark.as_users_compile
 def test_batch_norm_has_two_modes(resnet20):
     architecture, params = ARCHITECTURES["resnet20"], resnet20
     images = jax.random.normal(jax.random.key(0), (16, *CIFAR))

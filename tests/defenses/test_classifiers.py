@@ -30,8 +30,9 @@ def test_record(classifier):
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(classifier.params))
 
 
+@pytest.mark.as_users_compile
 def test_bits_of_a_row_ignore_neighbours_and_position(classifier):
-    images = images_for(classifier)
+    images = np.asarray(images_for(classifier))
     logits = jax.jit(classifier.logits)
     whole = np.asarray(logits(classifier.params, images))
     for batch in (8, 16, 32, 64):

@@ -1,6 +1,7 @@
 """Direction laws, gradient estimators and their moments, closed forms first."""
 
 import math
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +20,15 @@ SLOPE = np.array([1.0, -2.0, 0.5, 3.0, 0.0, -1.5])
 POINT = np.linspace(-0.5, 1, D).astype(np.float32)
 
 
-def pairs_of_directions(name: str, draws: int = 60_000):
-    return jax.vmap(lambda key: DIRECTIONS[name](key, 2, SHAPE))(jax.random.split(KEY, draws))
+@cache
+def pairs_of_directions(name: str, draws: int = 60_000) -> np.ndarray:
+    many = jax.jit(lambda key: jax.vmap(lambda key: DIRECTIONS[name](key, 2, SHAPE))(jax.random.split(key, draws)))
+    return np.asarray(many(KEY), float)
+
+
+@cache
+def five_directions(name: str) -> np.ndarray:
+    return np.asarray(jax.jit(lambda key: DIRECTIONS[name](key, 5, SHAPE))(KEY))
 
 
 def agrees(mean, error, truth) -> bool:
@@ -30,7 +38,7 @@ def agrees(mean, error, truth) -> bool:
 
 @pytest.mark.parametrize("name", DIRECTIONS)
 def test_directions_have_zero_mean_and_unit_covariance(name):
-    u = np.asarray(pairs_of_directions(name)[:, 1]).reshape(-1, D).astype(float)
+    u = pairs_of_directions(name)[:, 1].reshape(-1, D)
     outer = u[:, :, None] * u[:, None, :]
     error = outer.std(axis=0) / np.sqrt(len(u))
     assert error.max() < 0.02
@@ -42,7 +50,7 @@ def test_directions_have_zero_mean_and_unit_covariance(name):
 
 @pytest.mark.parametrize("name", DIRECTIONS)
 def test_directions_of_one_draw_are_uncorrelated(name):
-    u = np.asarray(pairs_of_directions(name)).reshape(-1, 2, D).astype(float)
+    u = pairs_of_directions(name).reshape(-1, 2, D)
     product = u[:, 0, :, None] * u[:, 1, None, :]
     assert agrees(product.mean(axis=0), product.std(axis=0) / np.sqrt(len(u)), 0)
 
@@ -65,24 +73,24 @@ def lengths(u):
     ],
 )
 def test_support_of_each_law(name, support):
-    u = np.asarray(DIRECTIONS[name](KEY, 5, SHAPE))
+    u = five_directions(name)
     assert u.shape == (5, *SHAPE)
     assert u.dtype == np.float32
     assert support(u)
     others = [other for other in DIRECTIONS if other not in (name, "orthogonal")]
     if name not in ("gaussian", "sphere"):
-        assert not any(support(np.asarray(DIRECTIONS[other](KEY, 5, SHAPE))) for other in others)
+        assert not any(support(five_directions(other)) for other in others)
 
 
 @pytest.mark.parametrize("size", [1, 31, 32, 33, 100])
 def test_rademacher_fills_any_size_from_words(size):
-    u = DIRECTIONS["rademacher"](KEY, 1, (size,))
+    u = np.asarray(jax.jit(lambda key: DIRECTIONS["rademacher"](key, 1, (size,)))(KEY))
     assert u.shape == (1, size)
     assert (abs(u) == 1).all()
 
 
 def test_orthogonal_is_haar_and_needs_room():
-    square = jax.vmap(lambda key: orthogonal(key, 3, (3,)))(jax.random.split(KEY, 2000))
+    square = jax.jit(lambda key: jax.vmap(lambda key: orthogonal(key, 3, (3,)))(jax.random.split(key, 2000)))(KEY)
     determinants = np.linalg.det(np.asarray(square, float)) / 3**1.5
     assert np.allclose(abs(determinants), 1, atol=1e-4)
     assert abs(determinants.mean()) < 4 / np.sqrt(2000)
@@ -90,14 +98,24 @@ def test_orthogonal_is_haar_and_needs_room():
         orthogonal(KEY, 7, SHAPE)
 
 
+@cache
+def haar() -> np.ndarray:
+    return np.asarray(jax.jit(lambda key: orthogonal(key, D, (D,)))(KEY))
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_exact_on_a_linear_function_for_a_basis(name):
     estimator = build_estimator(name, 0.5, D)
-    slope, x = jnp.asarray(SLOPE, jnp.float32).reshape(SHAPE), jnp.asarray(POINT).reshape(SHAPE)
-    for basis in (math.sqrt(D) * jnp.eye(D), orthogonal(KEY, D, (D,))):
-        points = estimator.points(x, basis.reshape(D, *SHAPE))
+    slope = np.float32(SLOPE).reshape(SHAPE)
+
+    @jax.jit
+    def estimate(basis):
+        points = estimator.points(jnp.asarray(POINT).reshape(SHAPE), basis.reshape(D, *SHAPE))
+        return points, estimator.combine(points, jnp.tensordot(points, slope, axes=2) + 7)
+
+    for basis in (np.float32(math.sqrt(D) * np.eye(D)), haar()):
+        points, gradient = estimate(basis)
         assert points.shape == (estimator.queries_per_estimate, *SHAPE)
-        gradient = estimator.combine(points, jnp.tensordot(points, slope, axes=2) + 7)
         assert np.allclose(gradient, slope, atol=1e-4)
 
 
@@ -106,15 +124,16 @@ def test_directions_are_read_back_from_the_queried_points(name, queries):
     mu, q = 0.1, 4
     estimator = build_estimator(name, mu, q)
     assert estimator.queries_per_estimate == queries
-    u = estimator.directions(KEY, (D,))
-    intended = np.asarray(estimator.points(jnp.asarray(POINT), u), float)
+    u = jax.jit(lambda key: estimator.directions(key, (D,)))(KEY)
+    intended = np.asarray(jax.jit(estimator.points)(POINT, u), float)
     queried = np.round(intended * 8) / 8  # a coarse grid, as 8-bit inputs would be
     values = queried @ SLOPE
     ends = {"antithetic": (0, q, 2), "forward": (0, q, 1), "forward-shared": (1, 0, 1)}[name]
     other = queried[ends[1] : ends[1] + q] if name != "forward-shared" else queried[:1]
     step = (queried[ends[0] : ends[0] + q] - other) / (ends[2] * mu)
     expected = np.mean((step @ SLOPE)[:, None] * step, axis=0)
-    assert np.allclose(estimator.combine(jnp.asarray(queried), jnp.asarray(values)), expected, rtol=1e-4)
+    combined = jax.jit(estimator.combine)(np.float32(queried), np.float32(values))
+    assert np.allclose(combined, expected, rtol=1e-4)
     intended_only = np.mean((step @ SLOPE)[:, None] * np.asarray(u), axis=0)
     assert not np.allclose(expected, intended_only, rtol=1e-2)
 

@@ -1,5 +1,7 @@
 """Losses, the three oracles and their paired and averaged forms, and what theory measures behind them."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,20 +14,28 @@ from sims.oracle import Answer, Oracle, averaged, label_oracle, loss_oracle, pai
 from tests.sims.victims_for_tests import SHAPE, images, labels_of, linear_classifier, no_defense, noise
 
 KEY, SIGMA, COUNT = jax.random.key(11), 0.3, 50
-CLASSIFIER, IMAGES = linear_classifier(), jnp.asarray(images(COUNT))
-LABELS = jnp.asarray(labels_of(CLASSIFIER, images(COUNT)))
+CLASSIFIER, IMAGES = linear_classifier(), images(COUNT)
+LABELS = labels_of(CLASSIFIER, IMAGES)
 WEIGHTS = np.random.default_rng(2).normal(size=(36, 2)).astype(np.float32)
 AFFINE = Classifier("affine", jnp.asarray(WEIGHTS), lambda w, x: x.reshape(len(x), -1) @ w, SHAPE, 2, True)
 SLOPE = (WEIGHTS[:, 0] - WEIGHTS[:, 1]).astype(float)
 VARIANCE = SIGMA**2 * SLOPE @ SLOPE  # of the margin of class 0 under the noise defence
 
 
+@partial(jax.jit, static_argnums=0)
+def answered(oracle: Oracle, params, key, rows, labels) -> Answer:
+    return oracle.query(params, oracle.draw(key, len(rows)), rows, labels)
+
+
 def ask(oracle: Oracle, rows, labels, key=KEY) -> Answer:
-    return oracle.query(oracle.params, oracle.draw(key, len(rows)), rows, labels)
+    return jax.tree.map(np.asarray, answered(oracle._replace(params=None), oracle.params, key, rows, labels))
 
 
 def repeat(image, count: int):
-    return jnp.broadcast_to(image, (count, *image.shape)), jnp.zeros(count, jnp.int32)
+    return np.broadcast_to(image, (count, *image.shape)), np.zeros(count, np.int32)
+
+
+LOSSES = jax.jit(lambda scores, labels: (margin_loss(scores, labels), log_likelihood(scores, labels)))
 
 
 @pytest.mark.parametrize(
@@ -33,14 +43,14 @@ def repeat(image, count: int):
     [([3.0, 1, 2], 0, 1), ([3.0, 1, 2], 1, -2), ([-5.0, -1, -4], 1, 3), ([0.0, 0, 7], 2, 7), ([-9.0, -8], 0, -1)],
 )
 def test_losses_of_one_row(scores, label, margin):
-    row, labels = jnp.array([scores]), jnp.array([label])
-    assert margin_loss(row, labels)[0] == margin
+    (found,), (likelihood,) = LOSSES(np.array([scores], np.float32), np.array([label]))
+    assert found == margin
     expected = scores[label] - np.log(np.sum(np.exp(scores)))
-    assert log_likelihood(row, labels)[0] == pytest.approx(expected, abs=1e-6)
+    assert likelihood == pytest.approx(expected, abs=1e-6)
 
 
 def test_fooled_means_a_negative_margin():
-    labels = jax.random.randint(KEY, (COUNT,), 0, 4)
+    labels = np.random.default_rng(3).integers(0, 4, COUNT, np.int32)
     scores = ask(score_oracle(CLASSIFIER, noise(SIGMA)), IMAGES, labels)
     loss = ask(loss_oracle(CLASSIFIER, noise(SIGMA)), IMAGES, labels)
     label = ask(label_oracle(CLASSIFIER, noise(SIGMA)), IMAGES, labels)
@@ -48,7 +58,7 @@ def test_fooled_means_a_negative_margin():
     for answer in (scores, loss, label):
         assert np.array_equal(answer.fooled, scores.fooled)
     assert np.array_equal(loss.value < 0, loss.fooled)
-    assert np.array_equal(loss.value, margin_loss(scores.value, labels))
+    assert np.array_equal(loss.value, LOSSES(scores.value, labels)[0])
     assert np.array_equal(label.value, scores.value.argmax(-1))
     assert np.array_equal(label.value != labels, label.fooled)
     assert label.value.dtype == jnp.int32
@@ -64,9 +74,9 @@ def test_every_row_has_its_own_draw_unless_paired():
 
 def test_pairing_cancels_additive_noise():
     oracle, rows = loss_oracle(AFFINE, noise(SIGMA)), IMAGES[:2]
-    labels, truth = jnp.zeros(2, jnp.int32), np.asarray(rows).reshape(2, -1) @ SLOPE
+    labels, truth = np.zeros(2, np.int32), rows.reshape(2, -1) @ SLOPE
     for source, cancels in ((paired(oracle), True), (oracle, False)):
-        values = np.asarray(ask(source, rows, labels).value)
+        values = ask(source, rows, labels).value
         assert (abs(np.diff(values) - np.diff(truth)) < 1e-3).all() == cancels
 
 
@@ -92,7 +102,7 @@ def test_averaging_divides_the_variance_and_costs_the_repeats(repeats):
     assert error < 0.02 * variance
     assert abs(variance - VARIANCE / repeats) < 4 * error
     assert abs(variance - VARIANCE / (repeats + 1)) > 4 * error
-    mean, truth = float(np.mean(values)), float(np.asarray(IMAGES[0]).ravel() @ SLOPE)
+    mean, truth = float(np.mean(values)), float(IMAGES[0].ravel() @ SLOPE)
     assert abs(mean - truth) < 4 * np.sqrt(VARIANCE / repeats / len(values)) + 1e-4
 
 
@@ -106,12 +116,14 @@ def test_averages_nest():
 
 def scripted(votes) -> Oracle:
     """A label oracle whose k-th row answers the k-th of the scripted labels."""
-    answers = jnp.asarray(votes, jnp.int32).ravel()
+    return Oracle("label", np.array(votes, np.int32).ravel(), read_out, jax.random.split, 1)
 
-    def query(params, keys, rows, labels):
-        return Answer(answers, answers != labels)
 
-    return Oracle("label", (), query, jax.random.split, 1)
+def read_out(answers, keys, rows, labels):
+    return Answer(answers, answers != labels)
+
+
+FIVE_TIMES = averaged(scripted([0]), 5)  # one program for every script
 
 
 @pytest.mark.parametrize(
@@ -125,8 +137,8 @@ def scripted(votes) -> Oracle:
     ],
 )
 def test_averaged_labels_are_a_majority_vote(votes, label, majority, fooled):
-    oracle = averaged(scripted([votes, [7] * 5]), 5)
-    answer = ask(oracle, IMAGES[:2], jnp.array([label, 7]))
+    oracle = FIVE_TIMES._replace(params=scripted([votes, [7] * 5]).params)
+    answer = ask(oracle, IMAGES[:2], np.array([label, 7]))
     assert answer.value.tolist() == [majority, 7]
     assert answer.fooled.tolist() == [fooled, False]
 
@@ -152,18 +164,12 @@ def test_geometry_of_a_noisy_linear_margin_is_exact():
 def test_geometry_without_randomness_has_no_variance():
     got = measure(KEY, CLASSIFIER, no_defense(), images(2), np.asarray(LABELS[:2]), 8, log_likelihood)
     assert np.allclose(got.variance, 0, atol=1e-12)
-    direct = jax.grad(lambda x: log_likelihood(CLASSIFIER.logits(CLASSIFIER.params, x), LABELS[:2]).sum())(IMAGES[:2])
-    assert np.allclose(got.gradient, direct, atol=1e-5)
+    direct = jax.grad(lambda x: log_likelihood(CLASSIFIER.logits(CLASSIFIER.params, x), jnp.asarray(LABELS[:2])).sum())
+    assert np.allclose(got.gradient, jax.jit(direct)(IMAGES[:2]), atol=1e-5)
 
 
 def test_an_averaged_answer_and_its_verdict_agree():
-    votes = jnp.array([0, 0, 1, 2, 3])  # the majority is right, most single votes are wrong
-
-    def query(params, keys, rows, labels):
-        value = jnp.tile(votes, len(rows) // 5).astype(jnp.int32)
-        return Answer(value, value != labels)
-
-    oracle = averaged(Oracle("label", (), query, jax.random.split, 1), 5)
-    answer = oracle.query((), jax.random.split(KEY, 1), jnp.zeros((1, *SHAPE)), jnp.zeros(1, jnp.int32))
+    votes = [0, 0, 1, 2, 3]  # the majority is right, most single votes are wrong
+    answer = ask(FIVE_TIMES._replace(params=scripted(votes).params), IMAGES[:1], np.zeros(1, np.int32))
     assert answer.value[0] == 0
     assert not answer.fooled[0]

@@ -13,7 +13,12 @@ from sims.oracle import Answer
 
 SHAPE, EPSILON = (13, 17, 3), {"linf": 0.1, "l2": 1.5}
 KEYS = jax.random.split(jax.random.key(4), 200)
-CLEAN = jnp.asarray(np.random.default_rng(0).uniform(size=SHAPE), jnp.float32)
+CLEAN = np.random.default_rng(0).uniform(size=SHAPE).astype(np.float32)
+# one program for every side of the square
+RECOLOURED = jax.jit(jax.vmap(lambda key, side: module._recolour_square(key, jnp.zeros(SHAPE), side, 0.1), (0, None)))
+MOVED = jax.jit(jax.vmap(lambda key, delta, side: module._move_mass(key, delta, side, 1.5), (0, None, None)))
+PAIR = jax.jit(module._paired_bumps)
+BUMP = jax.jit(module._bump)
 
 
 def length(norm: str, delta) -> np.ndarray:
@@ -21,24 +26,32 @@ def length(norm: str, delta) -> np.ndarray:
     return abs(flat).max(axis=1) if norm == "linf" else np.linalg.norm(flat, axis=1)
 
 
+def projection(norm):
+    return jax.jit(jax.vmap(lambda image: project(norm, image, jnp.asarray(CLEAN), EPSILON[norm])))
+
+
+PROJECTED = {norm: projection(norm) for norm in EPSILON}
+
+
 @pytest.mark.parametrize("spread", [0.01, 1.0])
 @pytest.mark.parametrize("norm", EPSILON)
 def test_projection(norm, spread):
-    image = CLEAN + spread * jax.random.normal(jax.random.key(1), (50, *SHAPE))
-    got = np.asarray(jax.vmap(lambda x: project(norm, x, CLEAN, EPSILON[norm]))(image))
+    image = (CLEAN + spread * np.random.default_rng(1).normal(size=(50, *SHAPE))).astype(np.float32)
+    projected = PROJECTED[norm]
+    got = np.asarray(projected(image))
     assert got.min() >= 0
     assert got.max() <= 1
-    assert (length(norm, got - np.asarray(CLEAN)) <= EPSILON[norm] * (1 + 1e-5)).all()
-    assert np.allclose(jax.vmap(lambda x: project(norm, x, CLEAN, EPSILON[norm]))(got), got, atol=1e-6)
+    assert (length(norm, got - CLEAN) <= EPSILON[norm] * (1 + 1e-5)).all()
+    assert np.allclose(projected(got), got, atol=1e-6)
     feasible = np.clip(CLEAN + 1e-3 * np.sign(image - CLEAN), 0, 1)
-    assert np.allclose(project(norm, feasible[0], CLEAN, EPSILON[norm]), feasible[0], atol=1e-6)
+    assert np.allclose(projected(feasible), feasible, atol=1e-6)
 
 
 def test_projection_hand_values():
-    clean = jnp.array([0.5, 0.5, 0.95])
-    linf = project("linf", jnp.array([0.9, 0.45, 2.0]), clean, 0.1)
+    clean, projected = np.array([0.5, 0.5, 0.95]), jax.jit(project, static_argnums=0)
+    linf = projected("linf", np.array([0.9, 0.45, 2.0]), clean, 0.1)
     assert np.allclose(linf, [0.6, 0.45, 1.0])
-    l2 = project("l2", jnp.array([0.8, 0.9, 0.95]), clean, 0.25)
+    l2 = projected("l2", np.array([0.8, 0.9, 0.95]), clean, 0.25)
     assert np.allclose(l2, [0.65, 0.7, 0.95])
 
 
@@ -65,7 +78,8 @@ def published_side(step: int, p: float, h: int) -> int:
 @pytest.mark.parametrize(("h", "p"), [(8, 0.8), (32, 0.8), (32, 0.05), (224, 0.1)])
 def test_side_follows_the_published_schedule(h, p):
     def side(steps: int, budget: int):
-        return jax.vmap(lambda step: module._side(step, budget, p, (h, h, 3)))(jnp.arange(steps))
+        sides = jax.jit(jax.vmap(lambda step: module._side(step, budget, p, (h, h, 3))))
+        return np.asarray(sides(np.arange(steps)))
 
     full = side(10_001, 10_000)
     assert full.tolist() == [published_side(step, p, h) for step in range(10_001)]
@@ -74,7 +88,7 @@ def test_side_follows_the_published_schedule(h, p):
 
 
 def test_linf_start_is_vertical_stripes():
-    stripes = np.asarray(jax.vmap(lambda key: module._stripes(key, SHAPE, 0.1))(KEYS))
+    stripes = np.asarray(jax.jit(jax.vmap(lambda key: module._stripes(key, SHAPE, 0.1)))(KEYS))
     assert (stripes == stripes[:, :1]).all()
     assert np.allclose(abs(stripes), 0.1)
     signs = np.sign(stripes[:, 0]).reshape(len(KEYS), -1)
@@ -84,8 +98,7 @@ def test_linf_start_is_vertical_stripes():
 
 @pytest.mark.parametrize("side", [1, 4, 12])
 def test_linf_move_recolours_one_window(side):
-    delta = jnp.zeros(SHAPE)  # no colour of a window equals it
-    moved = np.asarray(jax.vmap(lambda key: module._recolour_square(key, delta, side, 0.1))(KEYS))
+    moved = np.asarray(RECOLOURED(KEYS, side))  # of a perturbation of zeros, which no colour of a window equals
     corners = set()
     for one in moved:
         rows, columns, _ = np.nonzero(one)
@@ -117,8 +130,8 @@ def paper_pair(side: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("height", "width"), [(1, 3), (2, 5), (3, 5), (5, 9), (1, 1)])
 def test_bump_is_the_formula_of_the_paper(height, width):
-    rows, columns = jnp.meshgrid(jnp.arange(13) - 2, jnp.arange(17) - 3, indexing="ij")
-    got = np.asarray(module._bump(rows, columns, height, width))
+    rows, columns = np.meshgrid(np.arange(13) - 2, np.arange(17) - 3, indexing="ij")
+    got = np.asarray(BUMP(rows, columns, height, width))
     expected = np.zeros((13, 17))
     expected[2 : 2 + height, 3 : 3 + width] = paper_bump(height, width)
     assert np.allclose(got, expected, atol=1e-6)
@@ -127,14 +140,13 @@ def test_bump_is_the_formula_of_the_paper(height, width):
 
 @pytest.mark.parametrize("side", [3, 12])
 def test_pair_of_bumps_fills_its_window(side):
-    rows, columns = jnp.meshgrid(jnp.arange(side), jnp.arange(side), indexing="ij")
-    upright = module._paired_bumps(rows, columns, side, True)
-    assert np.allclose(upright, paper_pair(side), atol=1e-6)
-    assert np.allclose(module._paired_bumps(rows, columns, side, False), paper_pair(side).T, atol=1e-6)
+    rows, columns = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+    assert np.allclose(PAIR(rows, columns, side, True), paper_pair(side), atol=1e-6)
+    assert np.allclose(PAIR(rows, columns, side, False), paper_pair(side).T, atol=1e-6)
 
 
 def test_l2_start_tiles_the_image_with_pairs():
-    starts = np.asarray(jax.vmap(lambda key: module._tiled_bumps(key, (20, 20, 2), 1.5))(KEYS[:5]))
+    starts = np.asarray(jax.jit(jax.vmap(lambda key: module._tiled_bumps(key, (20, 20, 2), 1.5)))(KEYS[:5]))
     assert np.allclose(length("l2", starts), 1.5, rtol=1e-5)
     pair, kinds = paper_pair(4), set()
     for tile in starts.reshape(5, 5, 4, 5, 4, 2).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 4, 4):
@@ -153,12 +165,12 @@ def _kinds(pair):
 @pytest.mark.parametrize("side", [3, 7])
 def test_l2_move_spends_the_whole_radius(share, side):
     delta = np.random.default_rng(1).normal(size=SHAPE)
-    delta = jnp.asarray(share * 1.5 * delta / np.linalg.norm(delta), jnp.float32)
-    moved = np.asarray(jax.vmap(lambda key: module._move_mass(key, delta, side, 1.5))(KEYS))
+    delta = (share * 1.5 * delta / np.linalg.norm(delta)).astype(np.float32)
+    moved = np.asarray(MOVED(KEYS, delta, side))
     assert np.allclose(length("l2", moved), 1.5, rtol=1e-4)
-    changed = (abs(moved - np.asarray(delta)) > 1e-7).any(axis=-1).sum(axis=(1, 2))
+    changed = (abs(moved - delta) > 1e-7).any(axis=-1).sum(axis=(1, 2))
     assert (changed <= 2 * side**2).all()
-    emptied = ((moved == 0).all(axis=-1) & (np.asarray(delta) != 0).any(axis=-1)).sum(axis=(1, 2))
+    emptied = ((moved == 0).all(axis=-1) & (delta != 0).any(axis=-1)).sum(axis=(1, 2))
     assert (emptied > 0).mean() > 0.5 if share else (emptied == 0).all()
 
 
@@ -168,15 +180,18 @@ def test_start_and_moves_stay_in_the_ball_and_keep_what_is_better(norm):
 
     def step(state: SquareState, key):
         queries = attack.ask(key, state)
-        loss = jnp.sum(queries.images * jnp.cos(jnp.arange(np.prod(SHAPE)).reshape(SHAPE)), axis=(1, 2, 3))
+        loss = jnp.sum(queries.images * np.cos(np.arange(np.prod(SHAPE)).reshape(SHAPE)), axis=(1, 2, 3))
         after = attack.tell(state, queries, Answer(loss, jnp.array([False])))
         return after, (queries.images[0], after.image, loss[0], after.value)
 
-    _, (asked, kept, losses, best) = jax.lax.scan(step, attack.init(KEYS[0], CLEAN, CLEAN), KEYS)
+    def walk(keys):
+        return jax.lax.scan(step, attack.init(keys[0], jnp.asarray(CLEAN), jnp.asarray(CLEAN)), keys)[1]
+
+    asked, kept, losses, best = map(np.asarray, jax.jit(walk)(KEYS))
     for images in (asked, kept):
         assert images.min() >= 0
         assert images.max() <= 1
-        assert (length(norm, np.asarray(images) - np.asarray(CLEAN)) <= EPSILON[norm] * (1 + 1e-5)).all()
-    assert length(norm, np.asarray(asked - CLEAN)).min() > 0.5 * EPSILON[norm]
+        assert (length(norm, images - CLEAN) <= EPSILON[norm] * (1 + 1e-5)).all()
+    assert length(norm, asked - CLEAN).min() > 0.5 * EPSILON[norm]
     assert np.array_equal(best, np.minimum.accumulate(losses))
     assert best[-1] < best[0] - 0.5
