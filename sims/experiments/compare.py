@@ -18,7 +18,7 @@ from defenses import zoo
 from defenses.folders import Folders
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.ball import Norm, check_ball
-from sims.attacks.table import ATTACKS, build_attack
+from sims.attacks.table import build_attack
 from sims.engine import Result, Schedule, machine_of, queue_of, run_attack
 from sims.experiments.compare_report import report
 from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
@@ -41,7 +41,7 @@ class Config:
     victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
     defense: str = "none"
     """Defence of the victim."""
-    pairs: tuple[str, ...] = tuple(name for name, peer in PEERS.items() if peer.ours in ATTACKS)
+    pairs: tuple[str, ...] = tuple(PEERS)
     """Which pairs, each named after our attack and the library."""
     images: int = 200
     """Held-out images that the undefended classifier gets right."""
