@@ -18,7 +18,7 @@ from sims.peers.account import BudgetSpent
 from sims.peers.adapter import CountingVictim, art_classifier
 from sims.peers.peer import Peer, Task
 
-FREQUENCIES, TOLERANCE = 16, 0.001  # of GeoDA: better on 32 × 32 pixels than its defaults, 10 and 0.1
+FREQUENCIES, TOLERANCE = 16, 0.0001  # of GeoDA: better on 32 × 32 pixels than its defaults, 10 and 0.1
 
 
 def _attack(name: str, victim: CountingVictim, task: Task, probabilities: bool = False, **settings: Any) -> Any:
