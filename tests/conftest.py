@@ -57,8 +57,5 @@ def models(tmp_path_factory):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file first, so that two workers end together; the README's commands run as users run them."""
+    """The longest file first, so that two workers end together."""
     items.sort(key=lambda item: item.path.name != "test_readme.py")
-    for item in items:
-        if item.path.name == "test_readme.py":
-            item.add_marker("as_users_compile")

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def typed(*arguments):
-    """`python -m defenses ...` as a user types it."""
+    """`python -m defenses ...` as a user types it: without the tests' cache, of which XLA speaks on stderr."""
     command = [sys.executable, "-m", "defenses", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    settings = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=120, check=False)
 
 
 def one_line(stderr):
@@ -44,18 +46,18 @@ def test_evaluate_prints_one_json_document(cnn, purifiers, cache):
     assert 0 < row["standard_error"] < 0.01
 
 
-@pytest.mark.parametrize("arguments", [["evaluate", "cnn", "--nonsense"], ["frobnicate"], ["evaluate", "vgg"]])
-def test_bad_input_as_typed(arguments):
-    done = typed(*arguments)
+def test_bad_input_as_typed():
+    done = typed("evaluate", "cnn", "--nonsense")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert arguments[-1] in one_line(done.stderr)
+    assert "--nonsense" in one_line(done.stderr)
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (["evaluate"], "MODEL"),
+        (["evaluate", "vgg"], "vgg"),
         (["evaluate", "cnn", "--seed", "-1"], "seed must lie in 0..4294967295, got -1"),
         (["evaluate", "cnn", "--seed", "many"], "--seed"),
         (["evaluate", "cnn", "--dataset", "svhn"], "dataset must be one of digits, mnist, "),

@@ -12,6 +12,19 @@ from defenses.purifiers.shift import shift_family
 K, ROWS, SIDE, PATCH = 5, 6000, 8, 4
 
 
+def purified(defense, keys, images):
+    return np.asarray(jax.jit(defense.apply)(defense.params, keys, images))
+
+
+def outputs(family, images):
+    """Of all members, (K, rows, height, width, channels)."""
+
+    def stacked(params, images):
+        return families.outputs(family._replace(params=params), images)
+
+    return np.asarray(jax.jit(stacked)(family.params, images))
+
+
 def levels(size=K):
     return shift_family(jnp.broadcast_to(jnp.arange(size, dtype=jnp.float32)[:, None, None, None], (size, 8, 8, 1)))
 
@@ -19,7 +32,7 @@ def levels(size=K):
 def assignments(defense, seed=0):
     """Assigned members of the four patches, (rows, 4), after checking that a patch has only one."""
     keys = jax.random.split(jax.random.key(seed), ROWS)
-    out = np.asarray(jax.jit(defense.apply)(defense.params, keys, jnp.zeros((ROWS, SIDE, SIDE, 1))))
+    out = purified(defense, keys, np.zeros((ROWS, SIDE, SIDE, 1), np.float32))
     patches = out.reshape(ROWS, 2, PATCH, 2, PATCH).transpose(0, 1, 3, 2, 4).reshape(ROWS, 4, -1)
     assert (patches == patches[..., :1]).all()
     return patches[..., 0].astype(int)
@@ -56,39 +69,35 @@ def test_the_statistic_catches_a_shared_and_a_biased_draw():
 
 
 def test_image_wise_is_patchwise_with_one_patch(purifiers, row_keys, held_out):
-    images = jnp.asarray(held_out.images[:64])
-    whole = families.random_choice(purifiers).apply(purifiers.params, row_keys, images)
-    one_patch = families.patchwise_choice(purifiers, SIDE).apply(purifiers.params, row_keys, images)
+    images = held_out.images[:64]
+    whole = purified(families.random_choice(purifiers), row_keys, images)
+    one_patch = purified(families.patchwise_choice(purifiers, SIDE), row_keys, images)
     assert np.array_equal(whole, one_patch)
 
 
 def test_patches_are_cut_from_full_image_outputs_bit_for_bit(purifiers, row_keys, held_out):
-    images = jnp.asarray(held_out.images[:64])
-    defense = families.patchwise_choice(purifiers, 2)
-    got = np.asarray(jax.jit(defense.apply)(defense.params, row_keys, images))
-    candidates = np.asarray(jax.jit(lambda images: families.outputs(purifiers, images))(images))
+    images = held_out.images[:64]
+    got = purified(families.patchwise_choice(purifiers, 2), row_keys, images)
+    candidates = outputs(purifiers, images)
     same = (got == candidates).reshape(8, 64, 4, 2, 4, 2).all((3, 5))
     assert same.any(0).all()
     assert same[:, :, 1, 1].argmax(0).std() > 0
 
 
-def test_outputs_stack_the_members(purifiers, held_out):
-    images = jnp.asarray(held_out.images[:16])
-    stacked = families.outputs(purifiers, images)
-    keys = jax.random.split(jax.random.key(0), 16)
-    assert stacked.shape == (8, 16, 8, 8, 1)
+def test_outputs_stack_the_members(purifiers, row_keys, held_out):
+    images, keys = held_out.images[:64], row_keys
+    stacked = outputs(purifiers, images)
+    assert stacked.shape == (8, 64, 8, 8, 1)
     for k in range(purifiers.size):
-        alone = families.member(purifiers, k)
-        np.testing.assert_allclose(alone.apply(alone.params, keys, images), stacked[k], atol=2e-6)
-    mean = families.average(purifiers)
-    np.testing.assert_allclose(mean.apply(mean.params, keys, images), stacked.mean(0), atol=2e-6)
+        np.testing.assert_allclose(purified(families.member(purifiers, k), keys, images), stacked[k], atol=2e-6)
+    np.testing.assert_allclose(purified(families.average(purifiers), keys, images), stacked.mean(0), atol=2e-6)
 
 
 def test_members_are_those_chosen(purifiers, held_out):
-    images, chosen = jnp.asarray(held_out.images[:8]), np.array([6, 0, 3])
+    images, chosen = held_out.images[:64], np.array([6, 0, 3])
     three = families.members(purifiers, chosen)
     assert three.size == 3
-    np.testing.assert_allclose(families.outputs(three, images), families.outputs(purifiers, images)[chosen], atol=2e-6)
+    np.testing.assert_allclose(outputs(three, images), outputs(purifiers, images)[chosen], atol=2e-6)
 
 
 def test_names_and_flags():

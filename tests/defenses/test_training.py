@@ -493,6 +493,12 @@ class Dense(nnx.Module):
 DENSE = steps.Network("dense", Architecture(Dense, {}, smooth=True), SHAPE, 10, NORMALIZATIONS["digits"])
 
 
+@pytest.fixture
+def _timed_for_a_moment(monkeypatch):
+    monkeypatch.setattr(cost_module, "LONG_ENOUGH", 0.05)
+
+
+@pytest.mark.usefixtures("_timed_for_a_moment")
 def test_cost_of_a_network_counted_by_hand(data):
     """A step of the adversary goes back through both layers to the pixels, the update to both layers' weights."""
     first, second = 2 * 64 * HIDDEN, 2 * HIDDEN * 10
@@ -516,6 +522,7 @@ class Slow:
         return self.function(*arguments)
 
 
+@pytest.mark.usefixtures("_timed_for_a_moment")
 def test_cost_times_every_step_of_the_adversary(data, monkeypatch):
     def slowed(*arguments):
         made = steps.training_steps(*arguments)

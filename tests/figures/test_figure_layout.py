@@ -22,7 +22,7 @@ def laid_out(plot, found):
     with matplotlib.style.context(["default", STYLE]):
         figure = plot(found)
         canvas = FigureCanvasAgg(figure)
-        canvas.draw()
+        figure.draw_without_rendering()
     return figure, canvas.get_renderer()
 
 

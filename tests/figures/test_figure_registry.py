@@ -71,12 +71,12 @@ def test_damaged_record_is_named(record, tmp_path):
 
 def test_rendering_never_imports_jax(out, tmp_path):
     (tmp_path / "r").mkdir()
-    for name in ("moments", "attack", "verify"):
+    for name in ("diversity", "attack", "verify"):
         (tmp_path / "r" / name).symlink_to(out / name)
     program = (
         "import sys, pathlib, figures.registry, figures.command_line\n"
         "from figures.rendering import render\n"
-        "render(['second-moment', 'scans', 'tightness'], pathlib.Path(sys.argv[1]))\n"
+        "render(['diversity'], pathlib.Path(sys.argv[1]))\n"
         "assert figures.command_line.main(['summary', '--out', sys.argv[1]]) == 0\n"
         "foreign = {'jax', 'jaxlib', 'flax', 'optax', 'defenses'} & set(sys.modules)\n"
         "ours = {m for m in sys.modules if m.startswith('sims.')} - {'sims.records'}\n"

@@ -1,23 +1,39 @@
 """The files: both formats, whole or not at all, and a PNG with something on it everywhere it should."""
 
+import contextlib
+import io
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from figures.command_line import main
 from figures.registry import PLOTS
-from figures.rendering import render
+from figures.rendering import files, render
 
 
 @pytest.fixture(scope="module")
-def rendered(out):
-    """Every figure once; warnings, such as missing glyphs or a layout that fails, are errors."""
-    return render(list(PLOTS), out)
+def printed(out):
+    """What `all` prints; warnings, such as missing glyphs or a layout that fails, are errors."""
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        assert main(["all", "--out", str(out)]) == 0
+    return shown.getvalue()
+
+
+@pytest.fixture(scope="module")
+def rendered(printed, out):
+    """Every figure once: its two files."""
+    return {name: files(name, out) for name in PLOTS}
 
 
 def test_both_formats_and_nothing_else(rendered, out):
     names = {f"{name}{suffix}" for name in PLOTS for suffix in (".pdf", ".png")}
     assert {path.name for path in (out / "figures").iterdir()} == names
     assert {path for paths in rendered.values() for path in paths} == {out / "figures" / name for name in names}
+
+
+def test_every_figure_has_a_line(printed, rendered):
+    assert printed.splitlines() == [" ".join(map(str, paths)) for paths in rendered.values()]
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -42,6 +58,21 @@ def test_pdf_is_vector_with_real_text(name, rendered):
     assert content.rstrip().endswith(b"%%EOF")
     assert b"/CIDFontType2" in content  # fonttype 42
     assert b"/Type3" not in content
+
+
+def test_summary_of_what_was_drawn(rendered, out, capsys):
+    assert main(["summary", "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert max(len(line) for line in shown.splitlines()[:9]) <= 110
+    cells = shown.replace("│", " ")
+    assert "20 images, 200 queries each, linf distance at most 0.15" in cells
+    row = next(line for line in shown.splitlines() if "patchwise-purifier" in line)
+    wanted = ["1.80", "2.00 [1.90, 2.10]", "40 [35, 45]", "60 [55, 65]", "80 [75, 85]"]
+    places = [row.find(cell) for cell in wanted]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert "negative controls caught: 1 of 2" in shown
+    assert f"figures: {2 * len(PLOTS)} files in {out / 'figures'}" in shown
 
 
 def test_same_records_give_the_same_files(rendered, out):
