@@ -70,6 +70,7 @@ LABELS = [
     "C1-diagonal-antithetic",
     "C1-step-forward",
     "C1-step-antithetic",
+    "C6-radius",
 ]
 
 VARIANTS = {"E5-loss", "E5-image", "E5-mixed"}
@@ -199,7 +200,7 @@ def test_find_lists_the_nearest_labels():
     assert find("E3-forward") is CATALOGUE["E3-forward"]
     with pytest.raises(ValueError, match=r"must be one of .*E3-forward.*, got 'E3-forwad'"):
         find("E3-forwad")
-    with pytest.raises(ValueError, match=r"must be one of S1-lipschitz, .*C1-step-antithetic, got 'X9'"):
+    with pytest.raises(ValueError, match=r"must be one of S1-lipschitz, .*C6-radius, got 'X9'"):
         find("X9")
 
 
