@@ -25,6 +25,11 @@ class Rays:
     tolerance: float = 1e-3
     """Where the bisection of a radius ends: ℓ2 length along the ray, pixel units, > 0; the authors' code."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError unless the tolerance is positive and finite."""
+        if not 0 < self.tolerance < math.inf:
+            raise ValueError(f"tolerance must be > 0 and finite, got {self.tolerance}")
+
 
 class RaysState(NamedTuple):
     """signs: (h, w, c) the best ray, ±1. radius: () of its boundary; 1, the corners of the box, before any is found.
@@ -44,12 +49,8 @@ class RaysState(NamedTuple):
 
 
 def rays(threat: Threat, settings: Rays) -> Attack:
-    """RayS; the first ray has the signs that lead to the start, or darkens all pixels where that is the clean image.
-
-    Raises ValueError for a tolerance that is not positive.
-    """
-    if not settings.tolerance > 0:
-        raise ValueError(f"tolerance must be > 0, got {settings.tolerance}")
+    """RayS; the first ray has the signs that lead to the start, or darkens all pixels where that is the clean image."""
+    tolerance = settings.tolerance
 
     def init(key, image, start):
         zero, one = jnp.int32(0), jnp.float32(1)
@@ -70,7 +71,7 @@ def rays(threat: Threat, settings: Rays) -> Attack:
         lower = jnp.where(state.bisecting, halved.lower, 0.0)
         upper = jnp.where(state.bisecting, halved.upper, state.radius)
         bracket = Bracket(lower, upper)
-        better = state.bisecting & is_narrow(bracket, settings.tolerance / math.sqrt(state.signs.size))
+        better = state.bisecting & is_narrow(bracket, tolerance / math.sqrt(state.signs.size))
         bisecting = jnp.where(state.bisecting, ~better, fooled & ~opening)
         level, block = next_block(state.level, state.block, state.signs.size)
         stay = bisecting | opening
