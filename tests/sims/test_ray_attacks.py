@@ -1,5 +1,6 @@
 """RayS, GeoDA and Sign-OPT: half-spaces in closed form, their rounds by hand, victims that contradict themselves."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from sims.attacks.attack import Threat
 from sims.attacks.decision import OPENINGS
 from sims.attacks.frequencies import from_frequencies
 from sims.attacks.geoda import GeoDA
+from sims.attacks.ray_search import Bracket, Ray
 from sims.attacks.rays import Rays
 from sims.attacks.sign_opt import COARSE, SignOPT
 from sims.oracle import Answer
@@ -115,6 +117,8 @@ def test_the_start_is_the_first_ray(walks):
     queries, start = found[STARTED].queries, STARTS[STARTED]
     assert np.allclose(queries[0], start, atol=1e-6)
     direction = np.sign(start - CLEAN) if name.startswith("rays") else start - CLEAN
+    if name.startswith("rays"):
+        assert np.isin(queries[1], [0, 1]).all()  # the corner of the box on that side
     first = (queries[1] - CLEAN) / np.linalg.norm(queries[1] - CLEAN)
     assert np.allclose(first, direction / np.linalg.norm(direction), atol=1e-5)
 
@@ -149,13 +153,16 @@ def test_blocks_of_rays_by_hand():
 
 
 def test_an_attempt_flips_one_block_channels_first():
-    clean = jnp.zeros((1, 2, 2))
+    clean = jnp.zeros((2, 3, 2))
     attack = rays.rays(Threat("linf", 0.1), Rays())
-    state = attack.init(jax.random.key(0), clean, clean)._replace(signs=jnp.ones((1, 2, 2)))
-    first, second = (rays.attempt(state._replace(level=jnp.int32(1), block=jnp.int32(block))) for block in (0, 1))
-    assert first.tolist() == [[[-1, 1], [-1, 1]]]
-    assert second.tolist() == [[[1, -1], [1, -1]]]
-    assert rays.attempt(state).tolist() == [[[-1, -1], [-1, -1]]]
+    state = attack.init(jax.random.key(0), clean, clean)._replace(signs=jnp.ones((2, 3, 2)))
+    assert (rays.attempt(state) == -1).all()
+    half = rays.attempt(state._replace(level=jnp.int32(1), block=jnp.int32(1)))
+    assert half[..., 1].tolist() == [[-1, -1, -1], [-1, -1, -1]]
+    assert half[..., 0].tolist() == [[1, 1, 1], [1, 1, 1]]
+    quarter = rays.attempt(state._replace(level=jnp.int32(2), block=jnp.int32(1)))
+    assert quarter[..., 0].tolist() == [[1, 1, 1], [-1, -1, -1]]
+    assert (quarter[..., 1] == 1).all()
 
 
 @pytest.mark.parametrize("walks", ["rays-linf"], indirect=True)
@@ -166,6 +173,7 @@ def test_a_better_ray_is_bisected_a_worse_one_costs_one_query(walks):
     counted = runs(states.bisecting)
     assert len(counted) >= 5
     assert np.allclose(counted, expected[: len(counted)], atol=1)
+    assert (states.radius >= np.minimum(states.closest.distance, 1) - 1e-6).all()  # that of an adversarial image
     fast = ~states.bisecting & (np.arange(BUDGET) > 0)
     moved = np.diff(states.block) != 0
     assert moved[fast[:-1] & ~walk.fooled[:-1]].mean() > 0.8  # the rest begin the next level at the same block
@@ -212,6 +220,32 @@ def test_one_round_of_geoda(walks):
     begins = np.flatnonzero((phases[1:] == geoda.BISECTING) & (phases[:-1] != geoda.BISECTING)) + 1
     width = walk.states.bracket.upper[begins] - walk.states.bracket.lower[begins]
     assert np.allclose(runs(phases == geoda.BISECTING), np.ceil(np.log2(width / 1e-4))[:-1], atol=1)
+
+
+def test_a_ray_of_geoda_that_leaves_the_box_is_given_up():
+    clean, known = jnp.zeros((1, 2, 1)), jnp.array([0.6, 0.8]).reshape(1, 2, 1)
+    attack = geoda.geoda(Threat("l2", 0.1), GeoDA())
+    state = attack.init(jax.random.key(0), clean, known)
+    far = Bracket(jnp.float32(1), jnp.float32(math.sqrt(2)))
+    closest = state.closest._replace(image=known, distance=jnp.float32(1))
+    state = state._replace(closest=closest, bracket=far, ray=Ray(-known, jnp.float32(1)))
+    after = geoda._grown("l2", state, jnp.array(False))
+    assert after.phase == geoda.PROBING
+    assert np.array_equal(after.ray.direction, known)
+    assert after.bracket.upper == after.ray.length == 1
+
+
+@pytest.mark.parametrize("name", ["geoda-l2", "sign-opt-l2"])
+def test_a_clean_image_that_fooled_by_chance_is_no_ray(name):
+    method, settings = CASES[name]
+    attack = method.build(Threat("l2", 0.1, BUDGET), settings)
+    state, key = attack.init(jax.random.key(0), CLEAN, CLEAN), jax.random.key(1)
+    lucky = attack.tell(state, attack.ask(key, state), Answer(jnp.zeros(1), jnp.array([True])))
+    assert attack.report(lucky).success
+    again = attack.ask(key, lucky)
+    assert again.needed[0]
+    assert not np.array_equal(again.images[0], CLEAN)
+    assert lucky.phase == (geoda.OPENING if name == "geoda-l2" else sign_opt.OPENING)
 
 
 @pytest.mark.parametrize("walks", ["sign-opt-l2"], indirect=True)
