@@ -18,7 +18,7 @@ run: .venv/installed
 	@$(PY) -m sims verify --json > /dev/null # from its record: the exit status that was passed over above
 
 test: .venv/installed-dev
-	$(PY) -m pytest -m "not slow" -n 2 --dist loadfile
+	$(PY) -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/installed-dev
 	$(PY) -m pytest -m slow
