@@ -45,7 +45,7 @@ class Config:
     """Images in the queue."""
     query_budget: int = 105
     """Rows one image may cost."""
-    repeats: int = 3
+    repeats: int = 5
     """Timed runs of each case, each between two bare measurements; the median ratio counts."""
     attacks: tuple[str, ...] = ("square", "nes", "simba", "boundary", "hop-skip-jump")
     """Attacks whose overhead and waste are measured."""
