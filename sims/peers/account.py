@@ -50,13 +50,12 @@ class Account:
     def owners(self, rows: Float[np.ndarray, "m h w c"]) -> Int[np.ndarray, " m"]:
         """The image each row belongs to.
 
-        In a ball it is the nearest one: two images are much further apart than ε (CIFAR-10: 6.9 in ℓ2). Without one
-        the peers ask for all images in order, once or several times over.
+        In a ball it is the one nearest in the norm of the ball: that image alone is within ε, unless two images are
+        less than 2ε apart. Without a ball the peers ask for all images in order, once or several times over.
         """
         if self.epsilon == np.inf or len(self.images) == 1:
             return np.arange(len(rows)) % len(self.images)
-        flat, clean = rows.reshape(len(rows), -1), self.images.reshape(len(self.images), -1)
-        return np.argmin((clean**2).sum(1) - 2 * flat @ clean.T, axis=1)
+        return nearest(self.norm, _flat(rows), _flat(self.images))
 
     def open(self, owners: Int[np.ndarray, " m"]) -> tuple[Bool[np.ndarray, " m"], bool]:
         """Charge these rows; which of them their image can pay for, and whether the attack may go on after them."""
@@ -84,3 +83,24 @@ class Account:
         length = float(np.abs(delta).max() if self.norm == "linf" else np.sqrt((delta**2).sum()))
         if length <= self.epsilon * (1 + TOLERANCE) + TOLERANCE and length < self.distance[owner]:
             self.best[owner], self.distance[owner] = row, length
+
+
+def nearest(norm: Norm, rows: Float[np.ndarray, "m d"], images: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " m"]:
+    """The image nearest to each row in that norm.
+
+    In ℓ∞, only images whose ℓ2 distance over √d is not above the ℓ∞ distance of the one nearest in ℓ2 can be nearer.
+    """
+    squares = (rows**2).sum(axis=1)[:, None] + (images**2).sum(axis=1) - 2 * rows @ images.T
+    guess = np.argmin(squares, axis=1)
+    if norm == "l2":
+        return guess
+    lengths = np.full(squares.shape, np.inf)
+    lengths[np.arange(len(rows)), guess] = bound = np.abs(rows - images[guess]).max(axis=1)
+    for i, image in enumerate(images):
+        possible = squares[:, i] <= rows.shape[1] * bound**2
+        lengths[possible, i] = np.abs(rows[possible] - image).max(axis=1)
+    return np.argmin(lengths, axis=1)
+
+
+def _flat(images: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
+    return images.reshape(len(images), -1).astype(np.float64)

@@ -77,6 +77,26 @@ def test_owners():
     assert free.owners(np.tile(rows[:3], (2, 1, 1, 1))).tolist() == [0, 1, 2, 0, 1, 2]
 
 
+def test_rows_in_a_ball_belong_to_the_image_nearest_in_its_norm():
+    """Every image differs from its nearest neighbour a little everywhere and by more than 2ε in one pixel.
+
+    Moved towards it by ε in ℓ∞, the row is nearer to the neighbour in ℓ2.
+    """
+    draw, epsilon = np.random.default_rng(0), 0.15
+    first = draw.uniform(0.2, 0.4, (8, 8, 8, 1))
+    second = first + draw.uniform(0.05, 0.15, first.shape)
+    second[:, 3, 3] = first[:, 3, 3] + 0.4
+    clean, neighbours = np.concatenate([first, second]), np.concatenate([second, first])
+    rows = clean + np.clip(neighbours - clean, -epsilon, epsilon)
+    to_own, to_other = (((rows - images) ** 2).sum(axis=(1, 2, 3)) for images in (clean, neighbours))
+    assert (to_other < to_own).all()
+    own = np.arange(16)
+    for norm, expected in (("linf", own), ("l2", (own + 8) % 16)):
+        book = Account(clean.astype(np.float32), np.zeros(16, int), norm, epsilon, 3, False)
+        assert book.owners(rows.astype(np.float32)).tolist() == expected.tolist()
+        assert book.owners(clean.astype(np.float32)).tolist() == own.tolist()
+
+
 def test_an_attack_on_several_images_goes_on_while_one_can_be_helped():
     book = account(2, budget=2)
     rows = np.zeros((2, 2, 2, 1))
