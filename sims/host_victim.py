@@ -34,6 +34,8 @@ class HostOracle:
     targeted: a row fools when its class is its label, and the loss is turned round.
     loss: what feedback "loss" reveals of the scores.
     repeats: >= 1, how often each query is sent; its answer is the mean (label: the majority) of all, see `averaged`.
+    run: tells the names of its requests from those of another run that may send the same images; a victim that
+        remembers names would answer both with the same draw.
     """
 
     name: str
@@ -43,6 +45,7 @@ class HostOracle:
     targeted: bool = False
     loss: Loss = margin_loss
     repeats: int = 1
+    run: str = ""
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first field outside its range."""
@@ -64,7 +67,7 @@ def plain_victim(function: Callable[[Float[np.ndarray, "n h w c"]], Any]):
 def identity(oracle: HostOracle) -> str:
     """What tells its runs from those of other oracles."""
     loss = getattr(oracle.loss, "__qualname__", "")
-    return f"{oracle.name!r} {oracle.feedback} {loss} {oracle.num_classes} {oracle.targeted}"
+    return f"{oracle.name!r} {oracle.feedback} {loss} {oracle.num_classes} {oracle.targeted} {oracle.run}"
 
 
 def interface(oracle: HostOracle, queries: int) -> Oracle:

@@ -82,7 +82,9 @@ def write(folder: Path, data: xr.Dataset, manifest: Mapping[str, Any]) -> Record
 
 
 def read(folder: Path) -> Record:
-    """The record in that folder; ValueError names a missing or damaged file and what to do."""
+    """The record in that folder; ValueError names a missing or damaged file and what to do, or that none is there."""
+    if not any((folder / name).exists() for name in ("manifest.json", "data.nc")):
+        raise ValueError(f"no record in {folder}; a record is a folder with manifest.json and data.nc")
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         content = (folder / "data.nc").read_bytes()

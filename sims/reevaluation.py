@@ -1,17 +1,17 @@
 """N-evaluation: how often a final image fools the victim over fresh draws of its defence.
 
 What an attack claims under its stopping rule is one draw, chosen by the attack; a defence that answers at random is
-judged by fresh ones: their average, and the worst of N.
+judged by fresh ones: their average, and the worst of N. An answer that is not finite has fooled nobody.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from sims.checkpoint import fingerprint
-from sims.host_victim import HostOracle, identity, read_replies
-from sims.oracle import Oracle, fools
+from sims.host_victim import NO_CLASS, HostOracle, identity, read_replies
+from sims.oracle import Answer, Oracle, fools
 
 
 def times_fooled(
@@ -44,7 +44,10 @@ def times_fooled(
 def times_fooled_on_host(
     oracle: HostOracle, images: Float[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"], draws: int, rows: int
 ) -> Int[np.ndarray, " n"]:
-    """The same of a victim on the host with feedback "label", asked for at most `rows` images a call."""
+    """The same of a victim on the host with feedback "label", asked for at most `rows` images a call.
+
+    A victim that remembers the names of requests gives fresh draws where the oracle's `run` is a new one.
+    """
     counts = np.zeros(len(images), np.int64)
     for draw in range(draws):
         for i in range(0, len(images), rows):
@@ -52,7 +55,7 @@ def times_fooled_on_host(
             request = fingerprint("evaluation", identity(oracle), draw, i, batch)
             predicted = read_replies(oracle, oracle.victim(batch, request), len(batch))
             fooled = fools(jnp.asarray(predicted), jnp.asarray(labels[i : i + rows]), oracle.targeted)
-            counts[i : i + rows] += np.asarray(fooled)
+            counts[i : i + rows] += np.asarray(fooled) & (predicted != NO_CLASS)
     return counts
 
 
@@ -62,11 +65,18 @@ def _count(oracle: Oracle, draws: int, params, key, images, labels):
     def one_draw(counts, draw):
         def forward(i):
             keys = oracle.draw(jax.random.fold_in(jax.random.fold_in(key, draw), i), tile)
-            return oracle.query(params, keys, images[i], labels[i]).fooled
+            return _fooled(oracle.query(params, keys, images[i], labels[i]))
 
         return counts + jax.lax.map(forward, jnp.arange(len(images))), None
 
     return jax.lax.scan(one_draw, jnp.zeros(labels.shape, jnp.int32), jnp.arange(draws))[0]
+
+
+def _fooled(answer: Answer) -> Bool[Array, " n"]:
+    """The rows that fooled the victim by an answer that is finite, or a class."""
+    value = answer.value
+    known = jnp.isfinite(value) if jnp.issubdtype(value.dtype, jnp.floating) else value != NO_CLASS
+    return answer.fooled & jnp.all(known, axis=tuple(range(1, value.ndim)))
 
 
 _times_fooled = jax.jit(_count, static_argnums=(0, 1))

@@ -9,8 +9,8 @@ import pytest
 from sims import host_loop
 from sims.engine import Schedule, run_attack
 from sims.host_victim import HostOracle, interface, plain_victim, read_replies
-from sims.journal import append_reply, read_journal
 from sims.oracle import averaged, label_oracle, loss_oracle, score_oracle
+from sims.reevaluation import times_fooled_on_host
 from sims.slots import EXHAUSTED, NON_FINITE
 from tests.sims.victims_for_tests import images, no_defense
 from tests.sims.walk_for_tests import CLASSES, scores, under_jit, walk
@@ -172,44 +172,21 @@ def test_a_torn_record_is_asked_again(tmp_path):
         assert not journal.exists()
 
 
-MARK = "ab" * 32
-
-
-def journal_of(path, count):
-    for i in range(count):
-        append_reply(path, MARK, f"{i:064}", np.full((2, 3), i, np.float32))
-    return path.read_bytes()
-
-
-def test_a_journal_survives_a_cut_at_any_byte(tmp_path):
-    path = tmp_path / "journal"
-    data, known = journal_of(path, 2), 0
-    for length in range(len(data) + 1):
-        path.write_bytes(data[:length])
-        replies = read_journal(path, MARK)
-        assert list(replies) == [f"{i:064}" for i in range(len(replies))]
-        assert all((reply == i).all() for i, reply in enumerate(replies.values()))
-        assert len(replies) >= known
-        known = len(replies)
-        append_reply(path, MARK, "f" * 64, np.arange(4, dtype=np.int32))  # goes on where the whole records end
-        assert read_journal(path, MARK)["f" * 64].tolist() == [0, 1, 2, 3]
-    assert known == 2
-
-
-def test_a_damaged_or_foreign_journal_is_refused(tmp_path):
-    path = tmp_path / "journal"
-    data = journal_of(path, 3)
-    path.write_bytes(data[:150] + bytes([data[150] ^ 1]) + data[151:])
-    with pytest.raises(ValueError, match=r"journal .* is damaged at byte 64"):
-        read_journal(path, MARK)
-    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    assert len(read_journal(path, MARK)) == 2
-    with pytest.raises(ValueError, match=r"journal .* belongs to another run"):
-        read_journal(path, "cd" * 32)
+def test_a_journal_of_another_run_is_refused(tmp_path):
     with pytest.raises(Killed):
         run(Witness(dies_at=2), checkpoint=tmp_path / "state.npz")
     with pytest.raises(ValueError, match="belongs to another run"):
         run(Witness(), name="another", checkpoint=tmp_path / "state.npz")
+
+
+def test_the_name_of_a_run_is_in_its_requests():
+    witnesses = [Witness() for _ in range(2)]
+    for witness, name in zip(witnesses, ("", "another"), strict=True):
+        oracle = HostOracle("numpy", LABEL.feedback, witness, CLASSES, run=name)
+        run_attack(KEY, LABEL, oracle, IMAGES, LABELS, IDS, Schedule(BUDGET, ROWS, 8))
+        times_fooled_on_host(oracle, IMAGES, LABELS, 2, ROWS)
+        assert len(set(witness.requests)) == len(witness.requests)
+    assert not set(witnesses[0].requests) & set(witnesses[1].requests)
 
 
 WRONG = {

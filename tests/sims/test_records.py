@@ -115,6 +115,14 @@ def test_damage_is_noticed_and_the_folder_named(tmp_path, damage):
         records.read(folder)
 
 
+@pytest.mark.parametrize("name", ["nothing", "empty", "file"])
+def test_a_folder_without_a_record_is_not_called_damaged(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=f"^no record in {tmp_path / name}; a record is a folder with manifest.json"):
+        records.read(tmp_path / name)
+
+
 def test_latest_is_the_newest_whole_record(tmp_path):
     for age, name in ((20, "older"), (10, "newer"), (30, "oldest")):
         folder = records.write(tmp_path / "attack" / name, DATA, {"name": name}).folder

@@ -45,7 +45,7 @@ BAD = {
     "rows and tile": (["attack", "--rows", "10"], "rows must be a positive multiple of tile = 16, got 10"),
     "unknown stopping rule": (["attack", "--stopping", "luck"], "stopping must be first-success, re-evaluation or"),
     "no evaluations": (["attack", "--evaluations", "0"], "evaluations must be >= 1, got 0"),
-    "recheck of nothing": (["attack", "--recheck", "nowhere"], "record nowhere is damaged"),
+    "recheck of nothing": (["attack", "--recheck", "nowhere"], "no record in nowhere;"),
     "recheck of another experiment": (["moments", "--recheck", "nowhere"], "not to moments"),
     "norm that is not there": (["attack", "--attacks", "zo-adam", "--norm", "l2"], "norm must be linf for zo-adam"),
     "too large a pool": (["diversity", "--pool-sizes", "50"], "pool_sizes must be <= 8"),
