@@ -36,7 +36,8 @@ class Account:
         budget: int,
         closest: bool,
     ):
-        self.images, self.labels, self.norm = images, labels, norm
+        self.images, self.labels = images, labels
+        self.norm: Norm = norm
         self.epsilon, self.budget, self.closest = epsilon, budget, closest
         self.best, self.distance = images.copy(), np.full(len(images), np.inf)
         self.spent, self.queries = np.zeros(len(images), int), np.zeros(len(images), int)

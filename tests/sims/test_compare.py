@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 from defenses.folders import Folders
+from sims.attacks.ball import Norm
 from sims.command_line import main
 from sims.experiments import compare
 from sims.experiments.compare_report import quality_row
@@ -91,7 +92,8 @@ def test_rows_in_a_ball_belong_to_the_image_nearest_in_its_norm():
     to_own, to_other = (((rows - images) ** 2).sum(axis=(1, 2, 3)) for images in (clean, neighbours))
     assert (to_other < to_own).all()
     own = np.arange(16)
-    for norm, expected in (("linf", own), ("l2", (own + 8) % 16)):
+    expected_owners: dict[Norm, np.ndarray] = {"linf": own, "l2": (own + 8) % 16}
+    for norm, expected in expected_owners.items():
         book = Account(clean.astype(np.float32), np.zeros(16, int), norm, epsilon, 3, False)
         assert book.owners(rows.astype(np.float32)).tolist() == expected.tolist()
         assert book.owners(clean.astype(np.float32)).tolist() == own.tolist()
