@@ -99,19 +99,20 @@ def run_attack(
     and resumed from when it exists. on_chunk: told after every chunk how many images have left and how many rows were
     evaluated in all. starts: for each image one that may be adversarial; attacks that walk in begin there.
     Raises ValueError for images that are not finite or leave [0, 1], labels outside [0, classes), lengths that
-    differ, an oracle of another feedback than the attack's, or a checkpoint that is damaged or of another run.
+    differ, an oracle of another feedback than the attack's, a stopping rule for an attack that never stops, or a
+    checkpoint that is damaged or of another run.
     """
     starts = images if starts is None else starts
     _check(attack, oracle, images, labels, ids, starts)
+    check_stopping(attack, schedule.stopping)
     started = time.perf_counter()
     queue = queue_of(key, images, labels, ids, starts)
     compiled = interface(oracle, attack.width) if isinstance(oracle, HostOracle) else oracle
     machine = machine_of(attack, compiled, schedule)
     state = compiled_start(machine, compiled.params, queue)
     totals = np.zeros(2, np.int64)
-    mark = fingerprint(
-        attack.name, schedule.stopping, *astuple(schedule)[:3], compiled.rows_per_query, *_data(attack, compiled, queue)
-    )
+    layout = (schedule.stopping, *astuple(schedule)[:3], compiled.rows_per_query, compiled.targeted)
+    mark = fingerprint(attack.name, *layout, *_data(attack, compiled, queue))
     if isinstance(oracle, HostOracle):
         mark = fingerprint(mark, identity(oracle))
     if checkpoint is not None and checkpoint.exists():
@@ -155,6 +156,14 @@ def machine_of(attack: Attack, oracle: Oracle, schedule: Schedule) -> Machine:
     return Machine(attack, hidden, rule, budget, trace_counts(budget), schedule.rows, schedule.tile, slots)
 
 
+def compile_run(attack: Attack, oracle: Oracle, queue: Queue, schedule: Schedule) -> None:
+    """Compile the two functions of such a run: the chunk is called on the queue of which nothing is left."""
+    machine = machine_of(attack, oracle, schedule)
+    state = compiled_start(machine, oracle.params, queue)
+    finished = state._replace(waiting=jnp.int32(len(queue.images)))
+    jax.block_until_ready(compiled_advance(machine, schedule.chunk, oracle.params, queue, finished))
+
+
 def trace_counts(query_budget: int) -> tuple[int, ...]:
     """The query counts of a trace: about 25, evenly spaced in their logarithm, the budget last."""
     return tuple(int(count) for count in np.unique(np.geomspace(1, query_budget, 25).round()))
@@ -179,6 +188,13 @@ def _check(attack: Attack, oracle: Oracle | HostOracle, images, labels, ids, sta
         raise ValueError(f"labels must be < {oracle.num_classes}, the victim's classes, got {np.max(labels)}")
     if len(ids) != len(images):
         raise ValueError(f"ids must have {len(images)} entries, one per image, got {len(ids)}")
+
+
+def check_stopping(attack: Attack, stopping: str) -> None:
+    """Raise ValueError for a stopping rule where no image leaves before its budget is spent."""
+    if attack.minimizes and stopping != "first-success":
+        allowed = "first-success where an attack lowers its distance (epsilon inf)"
+        raise ValueError(f"stopping must be {allowed}, got {stopping!r}")
 
 
 def check_images(images, labels) -> None:

@@ -21,11 +21,10 @@ from defenses.classifiers.normalization import NORMALIZATIONS
 from defenses.purifiers.identity import identity
 from sims.attacks.attack import Threat
 from sims.attacks.table import ATTACKS, build_attack
-from sims.engine import Result, Schedule, machine_of, queue_of, run_attack
+from sims.engine import Result, Schedule, compile_run, queue_of, run_attack
 from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
 from sims.experiments.own_cost import own_milliseconds
-from sims.oracle import Oracle, label_oracle, loss_oracle
-from sims.slots import compiled_advance, compiled_start
+from sims.oracle import label_oracle, loss_oracle
 
 SHAPE = (32, 32, 3)
 BATCHES = (16, 32, 64, 128, 1024)
@@ -160,7 +159,7 @@ def _time(config: Config, case: Case, classifier: Classifier, images, labels) ->
     attack = build_attack(case.attack, case.threat)
     oracle = (label_oracle if attack.feedback == "label" else loss_oracle)(classifier, identity())
     schedule, key = Schedule(config.query_budget, config.rows, config.tile), jax.random.key(config.seed)
-    _compile(attack, oracle, schedule, images, labels)
+    compile_run(attack, oracle, queue_of(jax.random.key(0), images, labels, np.arange(len(images)), images), schedule)
     overheads, before = [], bare_rate(classifier, images)
     for _ in range(config.repeats):
         result = run_attack(key, attack, oracle, images, labels, np.arange(len(images)), schedule)
@@ -173,15 +172,6 @@ def _time(config: Config, case: Case, classifier: Classifier, images, labels) ->
         (f"{name}: rows wasted / rows forwarded", result.padded / (result.evaluated + result.padded), case.waste_limit),
         (f"{name}: images of the other regime / images", case.other_regime(result), 0.5),
     ]
-
-
-def _compile(attack, oracle: Oracle, schedule: Schedule, images, labels) -> None:
-    """Compile the run's two functions: the chunk is called on a queue of which nothing is left."""
-    queue = queue_of(jax.random.key(0), images, labels, np.arange(len(images)), images)
-    machine = machine_of(attack, oracle, schedule)
-    state = compiled_start(machine, oracle.params, queue)
-    finished = state._replace(waiting=jnp.int32(len(images)))
-    jax.block_until_ready(compiled_advance(machine, schedule.chunk, oracle.params, queue, finished))
 
 
 def bare_rate(classifier: Classifier, images: np.ndarray) -> float:

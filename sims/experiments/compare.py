@@ -9,25 +9,23 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 import xarray as xr
 
 from defenses import zoo
 from defenses.folders import Folders
-from sims.attacks.attack import Attack, Threat
+from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball
 from sims.attacks.table import build_attack
-from sims.engine import Result, Schedule, machine_of, queue_of, run_attack
+from sims.engine import Result, Schedule, compile_run, queue_of, run_attack
 from sims.experiments.compare_report import report
 from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
 from sims.opponents import opponents
-from sims.oracle import Oracle, label_oracle, loss_oracle
+from sims.oracle import label_oracle, loss_oracle
 from sims.peers.adapter import CountingVictim
 from sims.peers.peer import Outcome, Peer, Task, run_peer
 from sims.peers.table import PEERS, find_peer, peer_versions
-from sims.slots import Queue, compiled_advance, compiled_start
 from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 
 SIDES = ("ours", "theirs")
@@ -171,18 +169,10 @@ def _timed(config: Config, victim: Victim, starts, peer: Peer, count: int, rows:
     oracle = make(victim.classifier, victim.defenses[config.defense])
     schedule, key = Schedule(config.query_budget, rows, config.tile), jax.random.key(config.seed)
     images, labels, ids, begin = (rows[:count] for rows in (victim.images, victim.labels, victim.ids, starts))
-    _compile(attack, oracle, schedule, queue_of(key, images, labels, ids, begin))
+    compile_run(attack, oracle, queue_of(key, images, labels, ids, begin), schedule)
     started = time.process_time()
     result = run_attack(key, attack, oracle, images, labels, ids, schedule, starts=begin)
     return result, time.process_time() - started
-
-
-def _compile(attack: Attack, oracle: Oracle, schedule: Schedule, queue: Queue) -> None:
-    """Compile the engine's two functions: the chunk is called on a queue of which nothing is left."""
-    machine = machine_of(attack, oracle, schedule)
-    state = compiled_start(machine, oracle.params, queue)
-    finished = state._replace(waiting=jnp.int32(len(queue.images)))
-    jax.block_until_ready(compiled_advance(machine, schedule.chunk, oracle.params, queue, finished))
 
 
 def _dataset(config: Config, victim: Victim, cells: list[Cell]) -> xr.Dataset:
