@@ -6,8 +6,8 @@ Nothing is transformed: a vector of the basis is the product of one cosine per r
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-import numpy as np
 
+from sims.attacks import frequencies as waves
 from sims.attacks.attack import Attack, Method, Threat
 from sims.attacks.simba import Basis, Shape, along
 
@@ -45,18 +45,11 @@ def cosines(frequencies: int) -> Basis:
     def vector(index, shape):
         h, w, c = shape
         rows, columns = sides(shape)
-        row_wave = jnp.asarray(_cosines(rows, h))[index // c // columns]
-        column_wave = jnp.asarray(_cosines(columns, w))[index // c % columns]
+        row_wave = jnp.asarray(waves.cosines(h, rows).T, jnp.float32)[index // c // columns]
+        column_wave = jnp.asarray(waves.cosines(w, columns).T, jnp.float32)[index // c % columns]
         return row_wave[:, None, None] * column_wave[:, None] * (jnp.arange(c) == index % c)
 
     return Basis(size, vector)
-
-
-def _cosines(frequencies: int, length: int) -> np.ndarray:
-    """(frequencies, length) float32: √(2/n) cos(π(2i + 1)k / 2n) for pixel i of n, at k = 0 over √2."""
-    k = np.arange(frequencies)[:, None]
-    waves = np.cos(np.pi / (2 * length) * (2 * np.arange(length) + 1) * k)
-    return (np.sqrt(np.where(k == 0, 1, 2) / length) * waves).astype(np.float32)
 
 
 METHOD = Method(

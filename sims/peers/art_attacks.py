@@ -14,6 +14,7 @@ from unittest import mock
 
 import numpy as np
 
+from sims.attacks.frequencies import cosines
 from sims.peers.account import BudgetSpent
 from sims.peers.adapter import CountingVictim, art_classifier
 from sims.peers.peer import Peer, Task
@@ -105,8 +106,7 @@ def _folder_with_basis(frequencies: int, side: int) -> Iterator[None]:
 
 def dct_basis(frequencies: int, side: int) -> np.ndarray:
     """(side², frequencies²) the orthonormal two-dimensional cosines of the lowest frequencies, one per column."""
-    k, x = np.arange(frequencies), np.arange(side)
-    waves = np.sqrt(np.where(k == 0, 1, 2) / side) * np.cos(np.pi * (2 * x[:, None] + 1) * k / (2 * side))
+    waves = cosines(side, frequencies)
     return np.einsum("yv,xu->yxuv", waves, waves).reshape(side**2, frequencies**2)
 
 
