@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from defenses.classifiers.classifier import Classifier
-from sims.attacks.table import parse_attack, spelled
+from sims.attacks.table import ATTACKS, parse_attack, spelled
 from sims.losses import margin_loss
 from theory.catalogue import find
 
@@ -55,9 +55,12 @@ def margin_of(logits, params, images, labels):
 
 
 def with_radius(text: str, smoothing_radius: float) -> str | None:
-    """The attack with that smoothing radius; None where it has none."""
+    """The attack with that smoothing radius; None where it has none for directions of length about √d, as in C6.
+
+    Those are the descents on a loss: the probes of a decision attack are measured from a boundary, in other units.
+    """
     choice = parse_attack(text)
-    if not hasattr(choice.settings, "smoothing_radius"):
+    if ATTACKS[choice.name].feedback != "loss" or not hasattr(choice.settings, "smoothing_radius"):
         return None
     settings = dataclasses.replace(choice.settings, smoothing_radius=smoothing_radius)
     return spelled(choice._replace(settings=settings))

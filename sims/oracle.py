@@ -137,7 +137,7 @@ def averaged(oracle: Oracle, repeats: int) -> Oracle:
         answers = oracle.query(params, each, jnp.repeat(images, repeats, axis=0), jnp.repeat(labels, repeats))
         value, fooled = (part.reshape(len(labels), repeats, *part.shape[1:]) for part in answers)
         if oracle.feedback == "label":
-            majority = _majority(value)
+            majority = jnp.where((value < 0).any(axis=1), -1, _majority(value))  # one unknown label is not outvoted
             return Answer(majority, fools(majority, labels, oracle.targeted))
         mean = value.mean(axis=1)
         most = 2 * fooled.sum(axis=1) > repeats

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 
 from sims.attacks.attack import Attack, Method, Queries, Threat
 from sims.attacks.ball import Norm, check_ball, project
-from sims.attacks.descent import check_step_fraction
+from sims.attacks.descent import check_step_fraction, last_checked
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Bandits:
 
 
 class BanditsState(NamedTuple):
-    """clean, image: (h, w, c); value: () the loss of the image when it was queried.
+    """clean, image: (h, w, c); checked: (h, w, c) the image queried last, value: () its loss then.
 
     prior: (rows, columns, c), v for ℓ2; for ℓ∞ its inverse hyperbolic tangent, in which the exponentiated gradient
     is a sum. probing: () bool, which phase comes next.
@@ -48,6 +48,7 @@ class BanditsState(NamedTuple):
 
     clean: Float[Array, "h w c"]
     image: Float[Array, "h w c"]
+    checked: Float[Array, "h w c"]
     success: Bool[Array, ""]
     value: Float[Array, ""]
     prior: Float[Array, "rows columns c"]
@@ -67,7 +68,7 @@ def bandits(threat: Threat, settings: Bandits) -> Attack:
         h, w, c = image.shape
         prior = jnp.zeros((min(settings.grid, h), min(settings.grid, w), c))
         unknown = jnp.array(jnp.inf, jnp.float32)
-        return BanditsState(image, image, jnp.array(False), unknown, prior, jnp.array(True))
+        return BanditsState(image, image, image, jnp.array(False), unknown, prior, jnp.array(True))
 
     def ask(key, state):
         return Queries(
@@ -90,10 +91,12 @@ def bandits(threat: Threat, settings: Bandits) -> Attack:
         step = settings.step_fraction * threat.epsilon * unit(norm, enlarged(direction(norm, prior), state.image.shape))
         moved = project(norm, state.image + step, state.clean, threat.epsilon)
         probed = state._replace(image=moved, success=jnp.array(False), prior=prior, probing=jnp.array(False))
-        checked = state._replace(success=answers.fooled[0], value=answers.value[0], probing=jnp.array(True))
+        checked = state._replace(
+            checked=state.image, success=answers.fooled[0], value=answers.value[0], probing=jnp.array(True)
+        )
         return jax.tree.map(lambda p, c: jnp.where(state.probing, p, c), probed, checked)
 
-    return Attack(f"bandits-td-{norm}", "loss", 2, init, ask, tell)
+    return Attack(f"bandits-td-{norm}", "loss", 2, init, ask, tell, last_checked)
 
 
 METHOD = Method(

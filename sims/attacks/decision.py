@@ -41,10 +41,12 @@ def none_yet(clean: Float[Array, "h w c"]) -> Closest:
 def remember(threat: Threat, closest: Closest, queried: Float[Array, "h w c"], fooled: Bool[Array, ""]) -> Closest:
     """The closest adversarial image after one more answer.
 
-    A clean image that fooled a random victim and lost its vote is forgotten.
+    With a ball every adversarial image in it counts, whether or not it is closer than the last: that one lost the
+    vote of the stopping rule, or the image would have left. So is a clean image forgotten that fooled by chance.
     """
     length = distance_of(threat.norm, queried, closest.clean)
-    better = fooled & ((length < closest.distance) | (closest.distance == 0))
+    inside = (length <= threat.epsilon) & (not minimizes(threat))
+    better = fooled & ((length < closest.distance) | inside | (closest.distance == 0))
     image = jnp.where(better, queried, closest.image)
     return Closest(
         closest.clean, image, jnp.where(better, length, closest.distance), better & (length <= threat.epsilon)

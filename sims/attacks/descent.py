@@ -1,7 +1,8 @@
 """Zeroth-order descent: step along a gradient estimate inside the ball, the frame of NES, SPSA, RGF and the ZO methods.
 
 A step has two phases: query the probes of one gradient estimate, update and project; then query the new candidate
-alone. An estimator whose baseline is the current point is given the answer of that check, so no image is queried
+alone. A candidate that was never queried, because the budget ended before it, is not what the attack reports. An
+estimator whose baseline is the current point is given the answer of that check, so no image is queried
 twice; its first query is the clean image, and baseline and probes are two asks, of which an oracle that draws once
 per ask makes two draws. Every query is a valid image: probes are clipped to the box, which damps the estimate at
 saturated pixels (THEORY E9); the clipped displacement is the one that is combined.
@@ -15,19 +16,20 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from sims.attacks.attack import Attack, Queries, Threat
+from sims.attacks.attack import Attack, Queries, Report, Threat
 from sims.attacks.ball import Norm, check_ball, project
 from sims.estimators.estimator import GradientEstimator
 
 
 class DescentState(NamedTuple):
-    """clean, image: (h, w, c); value: () the loss of the image when it was queried.
+    """clean, image: (h, w, c); checked: (h, w, c) the image queried last, value: () its loss then.
 
     rule: state of the optax rule; probing: () bool, which phase comes next.
     """
 
     clean: Float[Array, "h w c"]
     image: Float[Array, "h w c"]
+    checked: Float[Array, "h w c"]
     success: Bool[Array, ""]
     value: Float[Array, ""]
     rule: Any
@@ -46,7 +48,7 @@ def descent(name: str, threat: Threat, estimator: GradientEstimator, rule: optax
 
     def init(key, image, start):
         unknown = jnp.array(jnp.inf, jnp.float32)
-        return DescentState(image, image, jnp.array(False), unknown, rule.init(image), jnp.array(not known))
+        return DescentState(image, image, image, jnp.array(False), unknown, rule.init(image), jnp.array(not known))
 
     def ask(key, state):
         images = jax.lax.cond(state.probing, probes, candidate, key, state.image)
@@ -68,10 +70,17 @@ def descent(name: str, threat: Threat, estimator: GradientEstimator, rule: optax
         stepped: Any = optax.apply_updates(state.image, updates)
         moved = project(threat.norm, stepped, state.clean, threat.epsilon)
         probed = state._replace(image=moved, success=jnp.array(False), rule=rule_state, probing=jnp.array(False))
-        checked = state._replace(success=answers.fooled[0], value=answers.value[0], probing=jnp.array(True))
+        checked = state._replace(
+            checked=state.image, success=answers.fooled[0], value=answers.value[0], probing=jnp.array(True)
+        )
         return optax.tree_utils.tree_where(state.probing, probed, checked)
 
-    return Attack(name, "loss", width, init, ask, tell)
+    return Attack(name, "loss", width, init, ask, tell, last_checked)
+
+
+def last_checked(state: Any) -> Report:
+    """The report of a state that has the fields checked, success and value."""
+    return Report(state.checked, state.success, state.value)
 
 
 def steepest(norm: Norm, step_size: float) -> optax.GradientTransformation:

@@ -48,7 +48,7 @@ class SignOPT:
     smoothing_radius: float = 0.001
     """β, the length of a probe in units of the direction, > 0; also pixel units at radius 1."""
     step_size: float = 0.2
-    """η, the first step of a line search in units of the direction, > 0."""
+    """η, the first step of a line search in units of the direction, > 0; 0.2/√q in the authors' code."""
     tolerance: float = 2e-6
     """Where the search for g(θ) ends, pixel units, > 0; β/500."""
 
@@ -138,7 +138,8 @@ METHOD = Method(
     "label",
     ("linf", "l2"),
     "1",
-    "Cheng et al. 2020, arXiv 1909.10773; settings as in the authors' code, scaled down for budgets below 10,000",
+    "Cheng et al. 2020, arXiv 1909.10773; settings as in the authors' code but for the first step, counts scaled down "
+    "for budgets below 10,000",
 )
 
 

@@ -1,9 +1,9 @@
 """Square attack: random search over square patches (Andriushchenko et al. 2020), ℓ∞ and ℓ2.
 
 One query a step: the candidate with one fresh square, kept when the loss fell. The first query is the random
-initialisation. Against a random victim the incumbent keeps the loss it was accepted with, as published, and so
-profits from a lucky draw (winner's curse, THEORY Q2); the adaptive variant queries the incumbent again beside every
-candidate.
+initialisation. As in the authors' code an ℓ∞ square is coloured so that it changes the image. Against a random victim
+the incumbent keeps the loss it was accepted with, as published, and so profits from a lucky draw (winner's curse,
+THEORY Q2); the adaptive variant queries the incumbent again beside every candidate.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def square(threat: Threat, settings: Square) -> Attack:
     if not 0 < settings.initial_fraction <= 1:
         raise ValueError(f"initial_fraction must be in (0, 1], got {settings.initial_fraction}")
     norm, epsilon, width = threat.norm, threat.epsilon, 2 if settings.reevaluate else 1
-    start_pattern, mutate = (_stripes, _recolour_square) if norm == "linf" else (_tiled_bumps, _move_mass)
+    first, further = (_striped, _recoloured) if norm == "linf" else (_bumpy, _mass_moved)
     steps = threat.query_budget // width
 
     def init(key, image, start):
@@ -59,10 +59,9 @@ def square(threat: Threat, settings: Square) -> Attack:
         shape = state.image.shape
         side = _side(state.step, steps, settings.initial_fraction, shape)
         side = side if norm == "linf" else jnp.minimum(jnp.maximum(side, 3) | 1, min(shape[:2]))
-        delta = state.image - state.clean
-        # a candidate is built on the incumbent's perturbation; the very first one on nothing
-        fresh = jnp.where(state.step == 0, start_pattern(key, shape, epsilon), mutate(key, delta, side, epsilon))
-        candidate = project(norm, state.clean + fresh, state.clean, epsilon)
+        begun = first(key, state.clean, epsilon)
+        fresh = jnp.where(state.step == 0, begun, further(key, state.clean, state.image, side, epsilon))
+        candidate = project(norm, fresh, state.clean, epsilon)
         if not settings.reevaluate:
             return Queries(candidate[None], jnp.array([True]))
         return Queries(jnp.stack([candidate, state.image]), jnp.array([True, True]) & (state.step > jnp.array([-1, 0])))
@@ -100,10 +99,10 @@ def _signs(key, shape):
     return 2 * jax.random.bernoulli(key, shape=shape).astype(jnp.float32) - 1
 
 
-def _stripes(key, shape, epsilon):
-    """Vertical stripes of ±ε, one sign per column and channel."""
-    _, w, c = shape
-    return jnp.broadcast_to(epsilon * _signs(key, (1, w, c)), shape)
+def _striped(key, clean, epsilon):
+    """The image with vertical stripes of ±ε, one sign per column and channel."""
+    _, w, c = clean.shape
+    return clean + epsilon * _signs(key, (1, w, c))
 
 
 def _window(key, side, shape):
@@ -120,11 +119,20 @@ def _inside(rows, columns, side):
     return ((rows >= 0) & (rows < side) & (columns >= 0) & (columns < side))[..., None]
 
 
-def _recolour_square(key, delta, side, epsilon):
-    """One window set to ±ε, one fresh sign per channel."""
+def _recoloured(key, clean, image, side, epsilon):
+    """One window of the image set to ±ε, one fresh sign per channel, uniform over those that change the image."""
     window_key, sign_key = jax.random.split(key)
-    inside = _inside(*_window(window_key, side, delta.shape), side)
-    return jnp.where(inside, epsilon * _signs(sign_key, (1, 1, delta.shape[-1])), delta)
+    inside = _inside(*_window(window_key, side, image.shape), side)
+    up, down = (project("linf", clean + step, clean, epsilon) for step in (epsilon, -epsilon))
+
+    def painted(upwards):
+        return jnp.where(inside, jnp.where(upwards, up, down), image)
+
+    channel, bits = jnp.arange(image.shape[-1]), jax.random.bits(sign_key)
+    upwards = (bits >> channel) % 2 == 1
+    other = 1 + (bits >> 16) % (2 ** image.shape[-1] - 1)  # which channels to turn round, at least one
+    repeated = jnp.all(painted(upwards) == image)
+    return painted(upwards ^ (repeated & ((other >> channel) % 2 == 1)))
 
 
 def _bump(rows, columns, height, width):
@@ -145,9 +153,9 @@ def _paired_bumps(rows, columns, side, upright):
     return pair / jnp.maximum(jnp.sqrt(jnp.sum(pair**2)), 1e-12)
 
 
-def _tiled_bumps(key, shape, epsilon):
-    """The ℓ2 start: paired bumps on a 5 × 5 grid of tiles, random orientation and sign, scaled to length ε."""
-    h, w, c = shape
+def _bumpy(key, clean, epsilon):
+    """The image with paired bumps on a 5 × 5 grid of tiles, random orientation and sign, together of length ε."""
+    h, w, c = clean.shape
     side = max(min(h, w) // 5, 1)
     tiles = (-(-h // side), -(-w // side))
     upright_key, sign_key = jax.random.split(key)
@@ -155,7 +163,12 @@ def _tiled_bumps(key, shape, epsilon):
     upright = jnp.repeat(jnp.repeat(jax.random.bernoulli(upright_key, shape=tiles), side, 0), side, 1)[:h, :w]
     signs = jnp.repeat(jnp.repeat(_signs(sign_key, (*tiles, c)), side, 0), side, 1)[:h, :w]
     pattern = _paired_bumps(rows, columns, side, upright)[..., None] * signs
-    return epsilon * pattern / jnp.maximum(jnp.sqrt(jnp.sum(pattern**2)), 1e-12)
+    return clean + epsilon * pattern / jnp.maximum(jnp.sqrt(jnp.sum(pattern**2)), 1e-12)
+
+
+def _mass_moved(key, clean, image, side, epsilon):
+    """The image with the perturbation of the next ℓ2 candidate."""
+    return clean + _move_mass(key, image - clean, side, epsilon)
 
 
 def _move_mass(key, delta, side, epsilon):

@@ -91,14 +91,16 @@ def spelled(choice: Choice) -> str:
 def build_attack(text: str, threat: Threat) -> Attack:
     """The attack of that name and settings; ValueError names an unknown one, or a setting outside its range.
 
-    An attack with a schedule runs it over the answers that the budget buys.
+    Its name tells it from every other, settings and threat included. An attack with a schedule runs it over the answers
+    that the budget buys.
     """
     choice = parse_attack(text)
     method = ATTACKS[choice.name]
     if threat.norm not in method.norms:
         raise ValueError(f"norm must be {' or '.join(method.norms)} for {choice.name}, got {threat.norm!r}")
     answers = max(threat.query_budget // choice.average, 1)
-    return method.build(dataclasses.replace(threat, query_budget=answers), choice.settings)
+    attack = method.build(dataclasses.replace(threat, query_budget=answers), choice.settings)
+    return attack._replace(name=f"{spelled(choice)}, {threat}")
 
 
 def _written(value: Any) -> str:

@@ -4,21 +4,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sympy import sympify
 
 from sims.attacks.attack import Threat
 from sims.attacks.table import ATTACKS, build_attack, parse_attack, spelled
 from sims.engine import Schedule, run_attack
-from sims.oracle import label_oracle, loss_oracle
+from sims.oracle import Answer, label_oracle, loss_oracle
 from sims.slots import EXHAUSTED, FOOLED
 from tests.sims.victims_for_tests import SHAPE, images, labels_of, linear_classifier, no_defense
 
-COUNT, BUDGET = 24, 120
+COUNT, BUDGET = 24, 119  # pays for the probes of a last step, but not for its check
 CLASSIFIER, IMAGES = linear_classifier(), images(COUNT)
 LABELS = labels_of(CLASSIFIER, IMAGES)
 EPSILON = {"linf": 0.06, "l2": 0.35}
 SETTINGS = {
-    "nes": "nes:smoothing_radius=0.05,num_directions=4,step_fraction=0.25",
-    "spsa": "spsa:num_directions=4",
+    "nes": "nes:smoothing_radius=0.05,num_directions=7,step_fraction=0.25",
+    "spsa": "spsa:num_directions=7",
     "rgf": "rgf:smoothing_radius=0.01,num_directions=6,step_fraction=0.3",
     "zo-sgd": "zo-sgd:num_directions=6,learning_rate=0.02",
     "zo-sign-sgd": "zo-sign-sgd:num_directions=6",
@@ -28,7 +29,7 @@ SETTINGS = {
     "boundary": "boundary:spherical_step=0.1,source_step=0.1",
     "hop-skip-jump": "hop-skip-jump:initial_batch=10,probe_fraction=0.1",
 }
-"""Settings for a 6 × 6 image and 120 queries."""
+"""Settings for a 6 × 6 image and 119 queries."""
 FALLEN = {"null": 0.0, "sign-opt": 0.3}
 """Share of the images that must fall, 0.4 where nothing is said."""
 CASES = [(name, norm) for name, method in ATTACKS.items() for norm in method.norms]
@@ -104,6 +105,22 @@ def test_success_is_true_exactly_when_the_image_fools(finished):
     assert set(result.status) <= {FOOLED, EXHAUSTED}
     assert result.success.mean() >= FALLEN.get(name, 0.4)
     assert result.success.mean() < 1
+
+
+@pytest.mark.parametrize("text", [*(SETTINGS.get(name) or name for name in ATTACKS), "square:reevaluate=true"])
+def test_a_step_costs_what_the_table_says(text):
+    """Rows asked for in the last whole step of four asks; descents ask twice a step, for probes and for the check."""
+    choice = parse_attack(text)
+    method = ATTACKS[choice.name]
+    attack = build_attack(text, Threat(method.norms[0], 0.1, 1000))
+    state, rows = attack.init(jax.random.key(0), IMAGES[0], IMAGES[1]), []
+    for i in range(4):
+        queries = attack.ask(jax.random.key(i), state)
+        rows.append(int(queries.needed.sum()))
+        value = jnp.zeros(attack.width, jnp.float32 if attack.feedback == "loss" else jnp.int32)
+        state = attack.tell(state, queries, Answer(value, jnp.zeros(attack.width, bool)))
+    cost = sympify(method.queries_per_step).subs({k: int(v) for k, v in vars(choice.settings).items() if v >= 1})
+    assert sum(rows[-2:] if hasattr(state, "probing") else rows[-1:]) == cost.subs("reevaluate", 0)
 
 
 def test_queries_are_the_rows_the_victim_saw(finished):

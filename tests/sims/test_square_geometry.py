@@ -14,8 +14,11 @@ from sims.oracle import Answer
 SHAPE, EPSILON = (13, 17, 3), {"linf": 0.1, "l2": 1.5}
 KEYS = jax.random.split(jax.random.key(4), 200)
 CLEAN = np.random.default_rng(0).uniform(size=SHAPE).astype(np.float32)
+GREY = jnp.full(SHAPE, 0.5)
 # one program for every side of the square
-RECOLOURED = jax.jit(jax.vmap(lambda key, side: module._recolour_square(key, jnp.zeros(SHAPE), side, 0.1), (0, None)))
+RECOLOURED = jax.jit(
+    jax.vmap(lambda key, image, side: module._recoloured(key, GREY, image, side, 0.1), (0, None, None))
+)
 MOVED = jax.jit(jax.vmap(lambda key, delta, side: module._move_mass(key, delta, side, 1.5), (0, None, None)))
 PAIR = jax.jit(module._paired_bumps)
 BUMP = jax.jit(module._bump)
@@ -88,7 +91,7 @@ def test_side_follows_the_published_schedule(h, p):
 
 
 def test_linf_start_is_vertical_stripes():
-    stripes = np.asarray(jax.jit(jax.vmap(lambda key: module._stripes(key, SHAPE, 0.1)))(KEYS))
+    stripes = np.asarray(jax.jit(jax.vmap(lambda key: module._striped(key, GREY, 0.1)))(KEYS)) - 0.5
     assert (stripes == stripes[:, :1]).all()
     assert np.allclose(abs(stripes), 0.1)
     signs = np.sign(stripes[:, 0]).reshape(len(KEYS), -1)
@@ -98,7 +101,7 @@ def test_linf_start_is_vertical_stripes():
 
 @pytest.mark.parametrize("side", [1, 4, 12])
 def test_linf_move_recolours_one_window(side):
-    moved = np.asarray(RECOLOURED(KEYS, side))  # of a perturbation of zeros, which no colour of a window equals
+    moved = np.asarray(RECOLOURED(KEYS, GREY, side)) - 0.5  # of the clean image, which no colour of a window equals
     corners = set()
     for one in moved:
         rows, columns, _ = np.nonzero(one)
@@ -110,6 +113,17 @@ def test_linf_move_recolours_one_window(side):
         corners.add((int(top), int(left)))
     assert {top for top, _ in corners} == set(range(SHAPE[0] - side + 1))
     assert {left for _, left in corners} == set(range(SHAPE[1] - side + 1))
+
+
+def test_linf_move_always_changes_the_image():
+    """On an image whose every window has one colour already, the seven other colours are equally likely."""
+    held = np.array([0.6, 0.4, 0.6], np.float32)
+    moved = np.asarray(RECOLOURED(KEYS, jnp.broadcast_to(held, SHAPE), 12))
+    colours = [tuple(one[6, 8] > 0.5) for one in moved]
+    counts = np.array([colours.count(colour) for colour in set(colours)])
+    assert len(counts) == 7
+    assert (True, False, True) not in colours
+    assert ((counts - len(KEYS) / 7) ** 2 / (len(KEYS) / 7)).sum() < 22.5  # 0.1 % of chi-square with 6 degrees
 
 
 def paper_bump(height: int, width: int) -> np.ndarray:
@@ -146,7 +160,7 @@ def test_pair_of_bumps_fills_its_window(side):
 
 
 def test_l2_start_tiles_the_image_with_pairs():
-    starts = np.asarray(jax.jit(jax.vmap(lambda key: module._tiled_bumps(key, (20, 20, 2), 1.5)))(KEYS[:5]))
+    starts = np.asarray(jax.jit(jax.vmap(lambda key: module._bumpy(key, jnp.zeros((20, 20, 2)), 1.5)))(KEYS[:5]))
     assert np.allclose(length("l2", starts), 1.5, rtol=1e-5)
     pair, kinds = paper_pair(4), set()
     for tile in starts.reshape(5, 5, 4, 5, 4, 2).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 4, 4):
