@@ -99,7 +99,10 @@ def _dataset(config: Config, shared: Setting, results: list[list[Result]], geome
         return np.array([[getattr(result, name) for result in row] for row in results])
 
     norms = [np.sqrt((g.gradient.reshape(len(g.gradient), -1) ** 2).sum(axis=1)) for g in geometry]
-    fooled = [[fresh_draws(config, shared, name, result.images) for result in row] for name, row in pairs]
+    fooled = [
+        [fresh_draws(config, shared, name, text, r.images) for text, r in zip(config.attacks, row, strict=True)]
+        for name, row in pairs
+    ]
     data = {
         "queries": (dims, stack("queries"), {"long_name": "rows evaluated", "units": "rows"}),
         "success": (dims, stack("success")),

@@ -1,43 +1,50 @@
 """Recheck: the claims of a saved `attack` record, tested again from its saved images.
 
-Nothing is attacked: every final image is forwarded once more (over the same fresh draws, where the defence is random)
-and held against the ball, the box, the budget and what the record says of it.
+Nothing is attacked. What the victim gives (images, labels, goals, starts, whether it is random) and what the data give
+(the report) must be as saved; every final image is forwarded once more (over the same fresh draws, where the defence
+is random) and held against what the record says of it. A service is not asked again: its draws would be other ones.
 """
 
+import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 
 from sims.attacks.attack import Threat
-from sims.attacks.table import build_attack, parse_attack
-from sims.experiments.attack_setting import Config, Setting, fresh_draws, setting
+from sims.best_response import with_radius
+from sims.engine import trace_counts
+from sims.experiments.attack_claims import Again, contradictions
+from sims.experiments.attack_report import report
+from sims.experiments.attack_setting import Config, Setting, evaluations, fresh_draws, randomized, setting
 from sims.experiments.experiment import Context
+from sims.losses import margin_loss
+from sims.oracle import revealed_loss, score_oracle
 from sims.records import Record
-from sims.slots import STATUS
 from sims.victims import VictimOptions
 
-ROUNDING = 1e-5  # of a distance in float32
+MEASURED = ("queries", "success", "status", "trace", "fooled", "adversarial", "variance", "gradient_norm")
+SAID = ("clean", "start", "label", "goal", "randomized", "evaluations")
+LOSS_ROUNDING = 1e-4  # of the largest score: about 800 units in the last place, for a network's sums in another order
+REPORT_ROUNDING = 1e-5  # of a mean over the images in float32, summed in another order
 
 
 def recheck(record: Record, context: Context) -> dict[str, Any]:
     """A report with a row per defence and attack: how many images contradict each claim; `ok` when none does.
 
+    altered: what is not as the victim or the data give it; there are no rows where the images or goals are others.
     Raises ValueError for a record of another experiment or another version, or when data or weights are missing.
     """
     config = _config(record)
-    data, shared = record.data, setting(config, context)
-    same = np.array_equal(data.clean.values, shared.victim.images) and np.array_equal(data.goal.values, shared.goals)
-    rows = []
-    for i, defense in enumerate(config.victims):
-        for j, attack in enumerate(config.attacks):
-            cell = data.isel(defense=i, attack=j)
-            found = dict(_contradictions(config, shared, cell, defense, attack))
-            rows.append({"attack": attack, "defense": defense, "images": cell.sizes["image"], **found})
-        context.advance("rechecked defences", i + 1, len(config.victims))
+    shared = setting(config, context)
+    if altered := list(_altered(record, config, shared)):
+        return {"rows": [], "altered": altered, "ok": False}
+    rows, altered = list(_rows(record, config, shared, context)), list(_derived(record, config, shared))
     claims = [value for row in rows for name, value in row.items() if name not in ("attack", "defense", "images")]
-    return {"rows": rows, "same_images_and_goals": same, "ok": bool(same and not any(claims))}
+    return {"rows": rows, "altered": altered, "ok": not altered and not any(claims)}
 
 
 def _config(record: Record) -> Config:
@@ -45,39 +52,87 @@ def _config(record: Record) -> Config:
     saved = record.manifest.get("config")
     if record.manifest.get("experiment") != "attack" or not isinstance(saved, dict) or "threat" not in saved:
         raise ValueError(f"record {record.folder} must be one of `python -m sims attack`, made by this version")
+    if absent := [name for name in (*MEASURED, *SAID) if name not in record.data]:
+        raise ValueError(f"record {record.folder} must have {', '.join(absent)}, made by this version")
     victim, threat = VictimOptions(**saved["victim"]), Threat(**saved["threat"])
-    attacks = tuple(str(name) for name in record.data.attack.values)
-    rest = {"defenses": tuple(saved["defenses"]), "attacks": attacks, "victim": victim, "threat": threat}
+    rest = {"defenses": tuple(saved["defenses"]), "attacks": _attacks(record), "victim": victim, "threat": threat}
     return Config(**(saved | rest))
 
 
-def _contradictions(
-    config: Config, shared: Setting, cell: xr.Dataset, defense: str, attack: str
-) -> Iterator[tuple[str, int | None]]:
-    """(claim, images that contradict it); None where a claim cannot be tested, the defence being random."""
-    images, threat = cell.adversarial.values, config.threat
-    moved = (images - cell.clean.values).reshape(len(images), -1)
-    length = np.linalg.norm(moved, ord=np.inf if threat.norm == "linf" else 2, axis=1)
-    success, queries = cell.success.values, cell.queries.values
-    inside = ((images >= 0) & (images <= 1)).reshape(len(images), -1).all(axis=1)
-    fooled = cell.status.values == STATUS.index("fooled")
-    again = fresh_draws(config, shared, defense, images)
-    fixed = not cell.randomized.item() and parse_attack(attack).average == 1
-    yield "outside_the_box", int((~inside).sum())
-    yield "outside_the_ball", int((length > threat.epsilon * (1 + ROUNDING)).sum())
-    yield "over_the_budget", int((queries > threat.query_budget).sum())
-    yield "status_not_success", int((fooled != success).sum())
-    yield "trace_not_as_claimed", int(_trace_contradicts(cell, build_attack(attack, threat).minimizes, length).sum())
-    yield "fresh_draws_not_as_saved", int((again != cell.fooled.values).sum())
-    yield "success_not_confirmed", int((success != (again > 0)).sum()) if fixed else None
+def _attacks(record: Record) -> tuple[str, ...]:
+    """The attacks that were asked for, and those at theory's radius."""
+    asked, best = record.manifest["config"]["attacks"], record.manifest.get("best_response")
+    added = [with_radius(text, best["smoothing_radius"]) for text in asked] if best else []
+    return tuple(dict.fromkeys([*asked, *(text for text in added if text)]))
 
 
-def _trace_contradicts(cell: xr.Dataset, minimizes: bool, length: np.ndarray) -> np.ndarray:
-    """(n,) bool: a distance that rises with the queries, or ends elsewhere than at the saved image."""
-    trace = cell.trace.values
-    if not minimizes:
-        return np.isnan(trace).any(axis=1)
-    found = np.isfinite(trace[:, -1])
-    rises = (np.diff(np.where(np.isfinite(trace), trace, np.finfo(np.float32).max), axis=1) > 0).any(axis=1)
-    ends = found & ~np.isclose(trace[:, -1], length, rtol=1e-3, atol=1e-6)
-    return rises | ends
+def _altered(record: Record, config: Config, shared: Setting) -> Iterator[str]:
+    """What the record attacked, by the names of its variables, where that is not what its configuration gives."""
+    victim = shared.victim
+    given = {
+        "defense": config.victims,
+        "attack": config.attacks,
+        "image": victim.ids,
+        "count": trace_counts(config.threat.query_budget),
+        "clean": victim.images,
+        "start": shared.starts,
+        "label": victim.labels,
+        "goal": shared.goals,
+    }
+    return (name for name, value in given.items() if not np.array_equal(record.data[name].values, np.array(value)))
+
+
+def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
+    """What is said of the victims, and of the data in the report, where it does not follow from them."""
+    for name, of in (("randomized", randomized), ("evaluations", evaluations)):
+        if not np.array_equal(record.data[name].values, [of(config, shared.victim, one) for one in config.victims]):
+            yield name
+    saved = record.manifest.get("report")
+    if saved is not None and not _same(saved, json.loads(json.dumps(report(record.data, record.manifest)))):
+        yield "report"
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal, numbers up to rounding."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=REPORT_ROUNDING, abs_tol=1e-9)
+    return type(one) is type(other) and one == other
+
+
+def _rows(record: Record, config: Config, shared: Setting, context: Context) -> Iterator[dict[str, Any]]:
+    for i, defense in enumerate(config.victims):
+        again = _again(config, shared, defense, record.data.adversarial.values[i])
+        draws = evaluations(config, shared.victim, defense)
+        for j, attack in enumerate(config.attacks):
+            cell = record.data.isel(defense=i, attack=j)
+            found = contradictions(attack, config.threat, config.stopping, draws, cell, again[j])
+            yield {"attack": attack, "defense": defense, "images": cell.sizes["image"], **dict(found)}
+        context.advance("rechecked defences", i + 1, len(config.victims))
+
+
+def _again(config: Config, shared: Setting, defense: str, images: np.ndarray) -> list[Again]:
+    """What the victim says of the final images (attacks, n, h, w, c) of every attack."""
+    if defense == config.service:
+        return [Again(None)] * len(images)
+    each = zip(config.attacks, images, strict=True)
+    fooled = [fresh_draws(config, shared, defense, attack, final) for attack, final in each]
+    if randomized(config, shared.victim, defense):
+        return [Again(one) for one in fooled]
+    return [Again(*row) for row in zip(fooled, *_losses(config, shared, defense, images), strict=True)]
+
+
+def _losses(config: Config, shared: Setting, defense: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(attacks, n) the loss that an attacker lowers at each image of a deterministic defence, and its rounding."""
+    victim, keys = shared.victim, jax.random.split(jax.random.key(0), config.tile)
+    oracle = score_oracle(victim.classifier, victim.defenses[defense])
+    query, rows = jax.jit(oracle.query), images.reshape(-1, *images.shape[2:])
+    goals = np.tile(shared.goals, len(images)).astype(np.int32)
+    places = np.minimum(np.arange(-(-len(rows) // config.tile) * config.tile), len(rows) - 1).reshape(-1, config.tile)
+    scores = np.concatenate([query(oracle.params, keys, rows[p], goals[p]).value for p in places])[: len(rows)]
+    loss = revealed_loss(margin_loss, config.threat.targeted)(jnp.asarray(scores), jnp.asarray(goals))
+    largest = np.nan_to_num(np.abs(scores).max(axis=1), posinf=0)
+    return np.asarray(loss).reshape(images.shape[:2]), LOSS_ROUNDING * largest.reshape(images.shape[:2])

@@ -10,7 +10,8 @@ import tyro
 from defenses import zoo
 from sims.attacks.attack import Threat
 from sims.attacks.table import build_attack, parse_attack
-from sims.engine import Schedule
+from sims.checkpoint import fingerprint
+from sims.engine import Schedule, check_stopping
 from sims.experiments.experiment import Context, check_counts, check_different, check_seed
 from sims.host_victim import HostOracle
 from sims.opponents import opponents
@@ -40,7 +41,7 @@ class Config:
     stopping: str = "first-success"
     """When a fooled image leaves: first-success, re-evaluation, or majority:N of N more draws."""
     best_response: bool = False
-    """Run every attack that has a smoothing radius once more at the radius that theory recommends (C6)."""
+    """Run every descent that has a smoothing radius once more at the radius that theory recommends (C6)."""
     evaluations: int = 10
     """Fresh draws of a random defence on every final image, for its average and worst of N."""
     rows: int = 64
@@ -58,11 +59,15 @@ class Config:
         check_different(self, "defenses", "attacks")
         for name in self.defenses:
             zoo.check_defense(name)
+        if len({parse_attack(text) for text in self.attacks}) < len(self.attacks):
+            raise ValueError(f"attacks must be different, got {self.attacks}")
         schedule(self)
         if self.service:
             Service(self.service)
         for text in self.attacks:
-            width = build_attack(text, self.threat).width * parse_attack(text).average
+            attack = build_attack(text, self.threat)
+            check_stopping(attack, self.stopping)
+            width = attack.width * parse_attack(text).average
             if width > 1 and self.threat.query_budget <= width:
                 raise ValueError(f"query_budget must be > {width}, one step of {text}, got {self.threat.query_budget}")
 
@@ -99,24 +104,28 @@ def oracle_of(config: Config, victim: Victim, name: str, text: str) -> Oracle | 
     """What that attack sees of the victim of that name, averaged as it asks for."""
     feedback, average = build_attack(text, config.threat).feedback, parse_attack(text).average
     if name == config.service:
-        return _service_oracle(config, victim, feedback, average)
+        return _service_oracle(config, victim, text, feedback, average)
     oracle = ORACLES[feedback](victim.classifier, victim.defenses[name], targeted=config.threat.targeted)
     return averaged(oracle, average) if average > 1 else oracle
 
 
-def _service_oracle(config: Config, victim: Victim, feedback: str, repeats: int) -> HostOracle:
-    post = service_victim(Service(config.service))
+def _service_oracle(config: Config, victim: Victim, text: str, feedback: str, repeats: int) -> HostOracle:
+    """The service, asked under names that no other attack has, and no run of another configuration, seed included."""
+    post, run = service_victim(Service(config.service)), fingerprint(str(config), text)
     classes, targeted = victim.classifier.num_classes, config.threat.targeted
-    return HostOracle(config.service, feedback, post, classes, targeted, repeats=repeats)
+    return HostOracle(config.service, feedback, post, classes, targeted, repeats=repeats, run=run)
 
 
-def fresh_draws(config: Config, shared: Setting, name: str, images: np.ndarray) -> np.ndarray:
-    """(n,) in how many of the evaluations (one, where the defence is deterministic) each image fools the victim."""
+def fresh_draws(config: Config, shared: Setting, name: str, text: str, images: np.ndarray) -> np.ndarray:
+    """(n,) in how many of the evaluations (one, where the defence is deterministic) each image fools the victim.
+
+    text: the attack that ended at these images. The draws of a defence are the same for every attack, paired; those of
+    a service are not.
+    """
     victim, draws = shared.victim, evaluations(config, shared.victim, name)
     if name == config.service:
-        return times_fooled_on_host(
-            _service_oracle(config, victim, "label", 1), images, shared.goals, draws, config.rows
-        )
+        oracle = _service_oracle(config, victim, text, "label", 1)
+        return times_fooled_on_host(oracle, images, shared.goals, draws, config.rows)
     key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM)
     oracle = loss_oracle(victim.classifier, victim.defenses[name], targeted=config.threat.targeted)
     return times_fooled(key, oracle, images, shared.goals, draws, config.tile)
