@@ -78,11 +78,15 @@ class Config:
 
 
 class Setting(NamedTuple):
-    """What all attacks of a run share: the victim, the goals (labels or targets), and the starting points."""
+    """What all attacks of a run share: the victim, the goals (labels or targets), and the starting points.
+
+    judges: by defence, the oracle that the fresh draws ask, one for all attacks so that it is compiled once.
+    """
 
     victim: Victim
     goals: np.ndarray
     starts: np.ndarray
+    judges: dict[str, Oracle]
 
 
 def schedule(config: Config) -> Schedule:
@@ -93,11 +97,13 @@ def schedule(config: Config) -> Schedule:
 def setting(config: Config, context: Context) -> Setting:
     """The victim with its images; every image has another one of them as its start, whose class is its target."""
     victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
-    if not config.threat.targeted and len(np.unique(victim.labels)) < 2:
-        return Setting(victim, victim.labels, victim.images)
+    targeted, defenses = config.threat.targeted, victim.defenses.items()
+    judges = {name: loss_oracle(victim.classifier, defense, targeted=targeted) for name, defense in defenses}
+    if not targeted and len(np.unique(victim.labels)) < 2:
+        return Setting(victim, victim.labels, victim.images, judges)
     other = opponents(victim.labels, victim.ids, config.seed)
-    goals = victim.labels[other] if config.threat.targeted else victim.labels
-    return Setting(victim, goals, victim.images[other])
+    goals = victim.labels[other] if targeted else victim.labels
+    return Setting(victim, goals, victim.images[other], judges)
 
 
 def oracle_of(config: Config, victim: Victim, name: str, text: str) -> Oracle | HostOracle:
@@ -127,8 +133,7 @@ def fresh_draws(config: Config, shared: Setting, name: str, text: str, images: n
         oracle = _service_oracle(config, victim, text, "label", 1)
         return times_fooled_on_host(oracle, images, shared.goals, draws, config.rows)
     key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM)
-    oracle = loss_oracle(victim.classifier, victim.defenses[name], targeted=config.threat.targeted)
-    return times_fooled(key, oracle, images, shared.goals, draws, config.tile)
+    return times_fooled(key, shared.judges[name], images, shared.goals, draws, config.tile)
 
 
 def randomized(config: Config, victim: Victim, name: str) -> bool:
