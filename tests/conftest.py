@@ -16,6 +16,7 @@ LONGEST = (
     "test_experiments.py",
     "test_random_victims.py",
     "test_engine.py",
+    "test_recheck.py",
     "test_architectures.py",
     "test_training.py",
 )
