@@ -5,12 +5,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("PUREBOUND_DATA") or ROOT / "data")
 BLOCKS = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 PYTHON = ".venv/bin/python -m "
 MODULES = [command.removeprefix(PYTHON).split() for command in COMMANDS if command.startswith(PYTHON)]
@@ -37,6 +39,17 @@ def test_every_command_of_the_readme_runs(tmp_path, models):
         assert run.returncode == 0, f"{module} {' '.join(arguments)}: {run.stderr[-500:]}"
         assert run.stdout.strip()
     assert (tmp_path / "results" / "figures" / "second-moment.pdf").stat().st_size > 1000
+
+
+def test_the_example_attacks_a_callable():
+    [example] = EXAMPLES
+    names: dict[str, Any] = {}
+    exec(example, names)
+    result = names["result"]
+    assert result.success.mean() > 0
+    assert (result.queries <= 200).all()
+    fooled = names["scores"](result.images).argmax(axis=1) != names["labels"]
+    assert (fooled == result.success).all()
 
 
 @pytest.mark.parametrize("target", TARGETS)
