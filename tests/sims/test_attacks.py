@@ -1,5 +1,7 @@
 """Contracts of every attack in the table, asserted on one compiled run each."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -119,7 +121,7 @@ def test_a_step_costs_what_the_table_says(text):
         rows.append(int(queries.needed.sum()))
         value = jnp.zeros(attack.width, jnp.float32 if attack.feedback == "loss" else jnp.int32)
         state = attack.tell(state, queries, Answer(value, jnp.zeros(attack.width, bool)))
-    counts = {name: int(value) for name, value in vars(choice.settings).items() if isinstance(value, int)}
+    counts: Any = {name: int(value) for name, value in vars(choice.settings).items() if isinstance(value, int)}
     assert sum(rows[-2:] if hasattr(state, "probing") else rows[-1:]) == sympify(method.queries_per_step, locals=counts)
 
 
