@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("PUREBOUND_DATA") or ROOT / "data")
-BLOCKS = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+BLOCKS, EXAMPLES = ([text for language, text in FENCED if language == kind] for kind in ("", "python"))
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 PYTHON = ".venv/bin/python -m "
 MODULES = [command.removeprefix(PYTHON).split() for command in COMMANDS if command.startswith(PYTHON)]
