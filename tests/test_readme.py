@@ -25,6 +25,7 @@ def test_the_readme_names_all_four_folders_and_both_targets():
     assert TARGETS == ["run", "test"]
 
 
+@pytest.mark.as_users_compile
 def test_every_command_of_the_readme_runs(tmp_path, models):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "models").symlink_to(models)
