@@ -23,6 +23,7 @@ from sims.checkpoint import fingerprint, load_state, save_state
 from sims.host_loop import run_on_host
 from sims.host_victim import HostOracle, identity, interface
 from sims.oracle import Oracle
+from sims.ranges import check_counts
 from sims.slots import FOOLED, RUNNING, Machine, Queue, compiled_advance, compiled_start
 from sims.stopping import stopping_rule
 
@@ -46,9 +47,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        for name in ("query_budget", "tile", "chunk"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        check_counts(self, query_budget=1, tile=1, chunk=1)
         if self.rows < self.tile or self.rows % self.tile:
             raise ValueError(f"rows must be a positive multiple of tile = {self.tile}, got {self.rows}")
         stopping_rule(self.stopping)

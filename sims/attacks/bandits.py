@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float
 from sims.attacks.attack import Attack, Method, Queries, Threat
 from sims.attacks.ball import Norm, check_ball, project
 from sims.attacks.descent import check_step_fraction, last_checked
+from sims.ranges import check_positive
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,7 @@ def bandits(threat: Threat, settings: Bandits) -> Attack:
     """Learn the prior and follow it; ValueError for a setting or a radius outside its range."""
     check_ball(threat.epsilon)
     check_step_fraction(settings.step_fraction)
-    for name in ("difference", "exploration", "prior_rate", "grid"):
-        if not 0 < getattr(settings, name) < float("inf"):
-            raise ValueError(f"{name} must be > 0 and finite, got {getattr(settings, name)}")
+    check_positive(settings, "difference", "exploration", "prior_rate", "grid")
     norm, eta, delta = threat.norm, settings.difference, settings.exploration
 
     def init(key, image, start):

@@ -30,6 +30,7 @@ from sims.attacks.ray_search import (
     through,
 )
 from sims.estimators.directions import rademacher
+from sims.ranges import check_counts, check_positive, check_shares
 
 OPENING, GROWING, BISECTING, PROBING = range(4)
 OPENING_STEP = 0.02  # by which the noise of the openings grows, pixel units
@@ -53,14 +54,9 @@ class GeoDA:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        for name in ("frequency_share", "decay"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
-        for name in ("smoothing_radius", "tolerance"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be > 0 and finite, got {getattr(self, name)}")
-        if self.first_probes < 1:
-            raise ValueError(f"first_probes must be >= 1, got {self.first_probes}")
+        check_shares(self, "frequency_share", "decay")
+        check_positive(self, "smoothing_radius", "tolerance")
+        check_counts(self, first_probes=1)
 
 
 class GeoDAState(NamedTuple):
@@ -110,7 +106,7 @@ def geoda(threat: Threat, settings: GeoDA) -> Attack:
 
     def tell(state, queries, answers):
         queried, fooled = queries.images[0], answers.fooled[0]
-        closest = remember(threat, state.closest, queries.images[0], fooled)
+        closest = remember(threat, state.closest, queried, fooled)
         state = state._replace(closest=closest, asked=state.asked + 1)
         return of_phase(
             state.phase,

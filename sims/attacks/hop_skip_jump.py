@@ -21,6 +21,7 @@ from sims.attacks.ball import Norm
 from sims.attacks.decision import Closest, asks_on, decision_attack, distance_of, none_yet, opening, remember
 from sims.attacks.segment import middle, narrowed, point
 from sims.estimators.directions import rademacher
+from sims.ranges import check_counts, check_shares
 
 OPENING, BISECTING, PROBING, JUMPING = range(4)
 MAX_BATCH = 10_000
@@ -75,10 +76,8 @@ def hop_skip_jump(threat: Threat, settings: HopSkipJump) -> Attack:
 
     Raises ValueError for a setting outside its range.
     """
-    if settings.initial_batch < 1:
-        raise ValueError(f"initial_batch must be >= 1, got {settings.initial_batch}")
-    if not 0 < settings.probe_fraction <= 1:
-        raise ValueError(f"probe_fraction must be in (0, 1], got {settings.probe_fraction}")
+    check_counts(settings, initial_batch=1)
+    check_shares(settings, "probe_fraction")
     norm = threat.norm
 
     def init(key, image, start):

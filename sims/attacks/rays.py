@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from sims.attacks.attack import Attack, Method, Queries, Threat
 from sims.attacks.decision import Closest, decision_attack, none_yet, remember
 from sims.attacks.ray_search import Bracket, Ray, along, is_narrow, may_improve, middle, narrowed
+from sims.ranges import check_positive
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,7 @@ class Rays:
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the tolerance is positive and finite."""
-        if not 0 < self.tolerance < math.inf:
-            raise ValueError(f"tolerance must be > 0 and finite, got {self.tolerance}")
+        check_positive(self, "tolerance")
 
 
 class RaysState(NamedTuple):

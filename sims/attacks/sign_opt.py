@@ -30,6 +30,7 @@ from sims.attacks.ray_search import (
     through,
 )
 from sims.estimators.directions import rademacher
+from sims.ranges import check_counts, check_positive
 
 OPENING, SHRINKING, STEPPING, REFINING, PROBING = range(5)
 COARSE = 0.01  # share of a radius to which it is known while directions are compared
@@ -54,12 +55,8 @@ class SignOPT:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        for name in ("num_directions", "num_starts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("smoothing_radius", "step_size", "tolerance"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be > 0 and finite, got {getattr(self, name)}")
+        check_counts(self, num_directions=1, num_starts=1)
+        check_positive(self, "smoothing_radius", "step_size", "tolerance")
 
 
 class SignOPTState(NamedTuple):
@@ -117,7 +114,7 @@ def sign_opt(threat: Threat, settings: SignOPT) -> Attack:
 
     def tell(state, queries, answers):
         queried, fooled = queries.images[0], answers.fooled[0]
-        closest = remember(threat, state.closest, queries.images[0], fooled)
+        closest = remember(threat, state.closest, queried, fooled)
         state = state._replace(closest=closest, asked=state.asked + 1)
         over = (state.probed + 1 >= slopes) | (state.asked == threat.query_budget - LAST_SEARCH)
         return of_phase(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from sims.attacks import frequencies as waves
 from sims.attacks.attack import Attack, Method, Threat
 from sims.attacks.simba import Basis, Shape, along
+from sims.ranges import check_counts
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,7 @@ class SimBADCT:
 
 def simba_dct(threat: Threat, settings: SimBADCT) -> Attack:
     """SimBA along cosines, in random order; ValueError for a setting outside its range."""
-    if settings.frequencies < 1:
-        raise ValueError(f"frequencies must be >= 1, got {settings.frequencies}")
+    check_counts(settings, frequencies=1)
     basis = cosines(settings.frequencies)
     return along(f"simba-dct-{threat.norm}", threat, basis, settings.step, settings.reevaluate)
 

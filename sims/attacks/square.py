@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from sims.attacks.attack import Attack, Method, Queries, Threat
 from sims.attacks.ball import check_ball, project
+from sims.ranges import check_shares
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 steps, rescaled to the budget
 
@@ -46,8 +47,7 @@ def square(threat: Threat, settings: Square) -> Attack:
     Raises ValueError for an initial_fraction or a radius outside its range.
     """
     check_ball(threat.epsilon)
-    if not 0 < settings.initial_fraction <= 1:
-        raise ValueError(f"initial_fraction must be in (0, 1], got {settings.initial_fraction}")
+    check_shares(settings, "initial_fraction")
     norm, epsilon, width = threat.norm, threat.epsilon, 2 if settings.reevaluate else 1
     first, further = (_striped, _recoloured) if norm == "linf" else (_bumpy, _mass_moved)
     steps = threat.query_budget // width

@@ -7,6 +7,7 @@ import optax
 from sims.attacks.attack import Attack, Method, Threat
 from sims.attacks.descent import descent
 from sims.estimators.estimator import forward_shared
+from sims.ranges import check_positive
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,7 @@ class ZOSGD:
 
 def zo_sgd(threat: Threat, settings: ZOSGD) -> Attack:
     """Descend the forward estimate at its own length; ValueError for a setting outside its range."""
-    if not 0 < settings.learning_rate < float("inf"):
-        raise ValueError(f"learning_rate must be > 0 and finite, got {settings.learning_rate}")
+    check_positive(settings, "learning_rate")
     estimator = forward_shared(settings.smoothing_radius, settings.num_directions)
     return descent(f"zo-sgd-{threat.norm}", threat, estimator, optax.sgd(settings.learning_rate))
 

@@ -12,10 +12,11 @@ from sims.attacks.attack import Threat
 from sims.attacks.table import build_attack, parse_attack
 from sims.checkpoint import fingerprint
 from sims.engine import Schedule, check_stopping
-from sims.experiments.experiment import Context, check_counts, check_different, check_seed
+from sims.experiments.experiment import Context, check_different, check_seed
 from sims.host_victim import HostOracle
 from sims.opponents import opponents
 from sims.oracle import Oracle, averaged, label_oracle, loss_oracle
+from sims.ranges import check_counts
 from sims.reevaluation import times_fooled, times_fooled_on_host
 from sims.service import Service, service_victim
 from sims.victims import Victim, VictimOptions, load_victim

@@ -22,9 +22,10 @@ from defenses.purifiers.identity import identity
 from sims.attacks.attack import Threat
 from sims.attacks.table import ATTACKS, build_attack
 from sims.engine import Result, Schedule, compile_run, queue_of, run_attack
-from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
+from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
 from sims.experiments.own_cost import own_milliseconds
 from sims.oracle import label_oracle, loss_oracle
+from sims.ranges import check_counts
 
 SHAPE = (32, 32, 3)
 BATCHES = (16, 32, 64, 128, 1024)

@@ -20,12 +20,13 @@ from sims.attacks.ball import Norm, check_ball
 from sims.attacks.table import build_attack
 from sims.engine import Result, Schedule, compile_run, queue_of, run_attack
 from sims.experiments.compare_report import report
-from sims.experiments.experiment import Context, Experiment, Plan, check_counts, check_different, check_seed
+from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
 from sims.opponents import opponents
 from sims.oracle import label_oracle, loss_oracle
 from sims.peers.adapter import CountingVictim
 from sims.peers.peer import Outcome, Peer, Task, run_peer
 from sims.peers.table import PEERS, find_peer, peer_versions
+from sims.ranges import check_counts
 from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 
 SIDES = ("ours", "theirs")

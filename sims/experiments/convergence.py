@@ -15,14 +15,13 @@ from sims.experiments.experiment import (
     Context,
     Experiment,
     Plan,
-    check_counts,
     check_different,
-    check_positive,
     check_seed,
 )
 from sims.losses import margin_loss
 from sims.objectives import diagonal_quadratic, noisy_oracle
 from sims.oracle import loss_oracle, victim_scores
+from sims.ranges import check_counts, check_positive
 from sims.victims import VictimOptions, load_victim, seconds_per_row, victim_inputs
 from sims.zo_sgd import descend
 from theory import recursion

@@ -14,11 +14,10 @@ from sims.experiments.experiment import (
     Context,
     Experiment,
     Plan,
-    check_counts,
     check_different,
-    check_positive,
     check_seed,
 )
+from sims.ranges import check_counts, check_positive
 from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from theory.catalogue import find
 

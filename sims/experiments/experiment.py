@@ -70,22 +70,6 @@ def find_experiment(name: str) -> Experiment:
     return import_module(EXPERIMENTS[name][0]).EXPERIMENT
 
 
-def check_positive(config: Any, *names: str) -> None:
-    """Raise ValueError naming the first of these settings that is not a finite number above zero."""
-    for name in names:
-        for number in _numbers(config, name):
-            if not 0 < number < float("inf"):
-                raise ValueError(f"{name} must be > 0 and finite, got {number}")
-
-
-def check_counts(config: Any, **smallest: int) -> None:
-    """Raise ValueError naming the first of these integer settings below its smallest allowed value."""
-    for name, least in smallest.items():
-        for number in _numbers(config, name):
-            if number < least:
-                raise ValueError(f"{name} must be >= {least}, got {number}")
-
-
 def check_seed(seed: int) -> None:
     """Raise ValueError unless the seed fits 32 bits."""
     if not 0 <= seed < 2**32:
@@ -98,8 +82,3 @@ def check_different(config: Any, *names: str) -> None:
         entries = getattr(config, name)
         if not entries or len(set(entries)) < len(entries):
             raise ValueError(f"{name} must name at least one and repeat none, got {entries}")
-
-
-def _numbers(config: Any, name: str) -> tuple:
-    value = getattr(config, name)
-    return value if isinstance(value, tuple) else (value,)

@@ -19,15 +19,14 @@ from sims.experiments.experiment import (
     Context,
     Experiment,
     Plan,
-    check_counts,
     check_different,
-    check_positive,
     check_seed,
 )
 from sims.gradient_moments import GradientMoments, gradient_moments
 from sims.local_geometry import measure
 from sims.objectives import diagonal_quadratic, noisy_oracle
 from sims.oracle import Oracle, loss_oracle
+from sims.ranges import check_counts, check_positive
 from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from theory.catalogue import find
 

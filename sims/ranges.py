@@ -1,0 +1,31 @@
+"""Ranges of settings, checked by name: of experiments, schedules and attacks alike."""
+
+from typing import Any
+
+
+def check_positive(settings: Any, *names: str) -> None:
+    """Raise ValueError naming the first of these settings that is not a finite number above zero."""
+    for name in names:
+        for number in _numbers(settings, name):
+            if not 0 < number < float("inf"):
+                raise ValueError(f"{name} must be > 0 and finite, got {number}")
+
+
+def check_counts(settings: Any, **smallest: int) -> None:
+    """Raise ValueError naming the first of these integer settings below its smallest allowed value."""
+    for name, least in smallest.items():
+        for number in _numbers(settings, name):
+            if number < least:
+                raise ValueError(f"{name} must be >= {least}, got {number}")
+
+
+def check_shares(settings: Any, *names: str) -> None:
+    """Raise ValueError naming the first of these settings that is not in (0, 1]."""
+    for name in names:
+        if not 0 < getattr(settings, name) <= 1:
+            raise ValueError(f"{name} must be in (0, 1], got {getattr(settings, name)}")
+
+
+def _numbers(settings: Any, name: str) -> tuple:
+    value = getattr(settings, name)
+    return value if isinstance(value, tuple) else (value,)
