@@ -93,6 +93,12 @@ def revealed_label(scores, labels):
     return jnp.where(known, jnp.argmax(scores, -1), -1).astype(jnp.int32)
 
 
+def known(answer: Answer) -> Bool[Array, "n ..."]:
+    """Where the value is finite, or a class: a label below 0 stands for scores that were not finite."""
+    value = answer.value
+    return jnp.isfinite(value) if jnp.issubdtype(value.dtype, jnp.floating) else value >= 0
+
+
 def fools(predicted: Int[Array, " n"], labels: Int[Array, " n"], targeted: bool) -> Bool[Array, " n"]:
     """Whether each row's class is what the attacker wants: another than its label, or its target."""
     return predicted == labels if targeted else predicted != labels

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from sims.checkpoint import fingerprint
 from sims.host_victim import NO_CLASS, HostOracle, identity, read_replies
-from sims.oracle import Answer, Oracle, fools
+from sims.oracle import Answer, Oracle, fools, known
 
 
 def times_fooled(
@@ -74,9 +74,8 @@ def _count(oracle: Oracle, draws: int, params, key, images, labels):
 
 def _fooled(answer: Answer) -> Bool[Array, " n"]:
     """The rows that fooled the victim by an answer that is finite, or a class."""
-    value = answer.value
-    known = jnp.isfinite(value) if jnp.issubdtype(value.dtype, jnp.floating) else value != NO_CLASS
-    return answer.fooled & jnp.all(known, axis=tuple(range(1, value.ndim)))
+    finite = known(answer)
+    return answer.fooled & jnp.all(finite, axis=tuple(range(1, finite.ndim)))
 
 
 _times_fooled = jax.jit(_count, static_argnums=(0, 1))

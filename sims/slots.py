@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from sims.attacks.attack import Attack, Queries
-from sims.oracle import Answer, Oracle
+from sims.oracle import Answer, Oracle, known
 from sims.stopping import StoppingRule, Votes, cast, no_votes
 from sims.tiles import answer_rows, rows_to_forward
 
@@ -299,9 +299,7 @@ def _flatten(rows: Array) -> Array:
 
 
 def _finite_rows(answers: Answer) -> Bool[Array, "slots width"]:
-    """Rows with a finite value, or with a class: a label below 0 stands for scores that were not finite."""
-    value = answers.value
-    finite = jnp.isfinite(value) if jnp.issubdtype(value.dtype, jnp.floating) else value >= 0
+    finite = known(answers)
     return jnp.all(finite, axis=tuple(range(2, finite.ndim)))
 
 

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Norm = Literal["linf", "l2"]
@@ -25,6 +26,11 @@ def distance(norm: Norm, image: Float[Array, "..."], clean: Float[Array, "..."])
     if norm == "linf":
         return jnp.max(jnp.abs(image - clean))
     return jnp.sqrt(jnp.sum((image - clean) ** 2))
+
+
+def lengths(norm: Norm, perturbations: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, " n"]:
+    """Length of each of n perturbations on the host, pixel units."""
+    return np.linalg.norm(perturbations.reshape(len(perturbations), -1), ord=np.inf if norm == "linf" else 2, axis=1)
 
 
 def check_ball(epsilon: float) -> None:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 
 from sims.attacks.attack import Attack, Method, Queries, Threat
 from sims.attacks.ball import Norm, check_ball, project
-from sims.attacks.descent import check_step_fraction, last_checked
+from sims.attacks.descent import check_step_fraction, last_checked, phase_ended
 from sims.ranges import check_positive
 
 
@@ -89,11 +89,7 @@ def bandits(threat: Threat, settings: Bandits) -> Attack:
         prior = state.prior - settings.prior_rate * slope * noise
         step = settings.step_fraction * threat.epsilon * unit(norm, enlarged(direction(norm, prior), state.image.shape))
         moved = project(norm, state.image + step, state.clean, threat.epsilon)
-        probed = state._replace(image=moved, success=jnp.array(False), prior=prior, probing=jnp.array(False))
-        checked = state._replace(
-            checked=state.image, success=answers.fooled[0], value=answers.value[0], probing=jnp.array(True)
-        )
-        return jax.tree.map(lambda p, c: jnp.where(state.probing, p, c), probed, checked)
+        return phase_ended(state, answers, state._replace(image=moved, prior=prior))
 
     return Attack(f"bandits-td-{norm}", "loss", 2, init, ask, tell, last_checked)
 

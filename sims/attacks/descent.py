@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float
 from sims.attacks.attack import Attack, Queries, Report, Threat
 from sims.attacks.ball import Norm, check_ball, project
 from sims.estimators.estimator import GradientEstimator
+from sims.oracle import Answer
 
 
 class DescentState(NamedTuple):
@@ -69,13 +70,18 @@ def descent(name: str, threat: Threat, estimator: GradientEstimator, rule: optax
         updates, rule_state = rule.update(estimate(state, queries, answers), state.rule, state.image)
         stepped: Any = optax.apply_updates(state.image, updates)
         moved = project(threat.norm, stepped, state.clean, threat.epsilon)
-        probed = state._replace(image=moved, success=jnp.array(False), rule=rule_state, probing=jnp.array(False))
-        checked = state._replace(
-            checked=state.image, success=answers.fooled[0], value=answers.value[0], probing=jnp.array(True)
-        )
-        return optax.tree_utils.tree_where(state.probing, probed, checked)
+        return phase_ended(state, answers, state._replace(image=moved, rule=rule_state))
 
     return Attack(name, "loss", width, init, ask, tell, last_checked)
+
+
+def phase_ended(state: Any, answers: Answer, moved: Any) -> Any:
+    """The state after the probes, `moved`, or after the check; it has the fields image, probing and of the report."""
+    probed = moved._replace(success=jnp.array(False), probing=jnp.array(False))
+    checked = state._replace(
+        checked=state.image, success=answers.fooled[0], value=answers.value[0], probing=jnp.array(True)
+    )
+    return optax.tree_utils.tree_where(state.probing, probed, checked)
 
 
 def last_checked(state: Any) -> Report:

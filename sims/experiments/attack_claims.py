@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from sims.attacks.attack import Attack, Threat
+from sims.attacks.ball import lengths
 from sims.attacks.table import build_attack, parse_attack
 from sims.slots import EXHAUSTED, FOOLED, NON_FINITE, STATUS
 from sims.stopping import stopping_rule
@@ -74,8 +75,7 @@ def contradictions(
 
 def _found(cell: xr.Dataset, threat: Threat) -> Found:
     images = cell.adversarial.values
-    moved = (images - cell.clean.values).reshape(len(images), -1)
-    length = np.linalg.norm(moved, ord=np.inf if threat.norm == "linf" else 2, axis=1)
+    length = lengths(threat.norm, images - cell.clean.values)
     names = ("success", "status", "queries", "fooled", "trace", "count")
     return Found(images, length, *(cell[name].values for name in names))
 

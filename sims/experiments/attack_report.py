@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sims.attacks.ball import Norm, lengths
 from sims.attacks.table import parse_attack
 from sims.slots import STATUS
 from sims.slow_down import measured_slow_down, predicted_slow_down, restricted_queries, wilson
@@ -67,12 +68,11 @@ def _restricted(cell: xr.Dataset, budget: int) -> np.ndarray:
     return restricted_queries(cell.queries.values, cell.success.values, budget)
 
 
-def _median_distance(cell: xr.Dataset, norm: str) -> float | None:
+def _median_distance(cell: xr.Dataset, norm: Norm) -> float | None:
     """Median distance of the fooled images, None where none fell; an attack that minimises lowers it to the end."""
     if not cell.success.any():
         return None
-    moved = (cell.adversarial - cell.clean).values[cell.success.values].reshape(int(cell.success.sum()), -1)
-    return float(np.median(np.linalg.norm(moved, ord=np.inf if norm == "linf" else 2, axis=1)))
+    return float(np.median(lengths(norm, (cell.adversarial - cell.clean).values[cell.success.values])))
 
 
 def _known(value: xr.DataArray) -> float | None:

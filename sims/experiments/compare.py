@@ -16,7 +16,7 @@ import xarray as xr
 from defenses import zoo
 from defenses.folders import Folders
 from sims.attacks.attack import Threat
-from sims.attacks.ball import Norm, check_ball
+from sims.attacks.ball import Norm, check_ball, lengths
 from sims.attacks.table import build_attack
 from sims.engine import Result, Schedule, compile_run, queue_of, run_attack
 from sims.experiments.compare_report import report
@@ -179,7 +179,7 @@ def _timed(config: Config, victim: Victim, starts, peer: Peer, count: int, rows:
 def _dataset(config: Config, victim: Victim, cells: list[Cell]) -> xr.Dataset:
     dims, peers = ("pair", "side", "image"), [find_peer(name) for name in config.pairs]
     ours, theirs = [cell.ours.result for cell in cells], [cell.theirs for cell in cells]
-    lengths = [distances(p.norm, victim.images, r.images, r.success) for p, r in zip(peers, ours, strict=True)]
+    reached = [distances(p.norm, victim.images, r.images, r.success) for p, r in zip(peers, ours, strict=True)]
 
     def sides(ours: list[Any], theirs: list[Any]) -> np.ndarray:
         return np.stack([np.array(ours), np.array(theirs)], axis=1)
@@ -190,7 +190,7 @@ def _dataset(config: Config, victim: Victim, cells: list[Cell]) -> xr.Dataset:
     processor = sides([cell.ours.processor_seconds for cell in cells], list(of_theirs("processor_seconds")))
     counted = [np.nan if outcome.counted is None else float(outcome.counted) for outcome in theirs]
     data = {
-        "distance": (dims, sides(lengths, list(of_theirs("distance"))), {"long_name": "of the adversarial image"}),
+        "distance": (dims, sides(reached, list(of_theirs("distance"))), {"long_name": "of the adversarial image"}),
         "queries": (dims, sides([r.queries for r in ours], list(of_theirs("queries"))), {"units": "rows"}),
         "forwarded": (dims[:2], sides([r.evaluated + r.padded for r in ours], list(of_theirs("forwarded")))),
         "seconds": (dims[:2], sides([r.seconds for r in ours], list(of_theirs("seconds"))), {"units": "s"}),
@@ -209,9 +209,7 @@ def _dataset(config: Config, victim: Victim, cells: list[Cell]) -> xr.Dataset:
 
 def distances(norm: Norm, clean: np.ndarray, images: np.ndarray, success: np.ndarray) -> np.ndarray:
     """(n,) float64 distance of the adversarial images, inf without success."""
-    delta = (images.astype(np.float64) - clean).reshape(len(clean), -1)
-    length = np.abs(delta).max(axis=1) if norm == "linf" else np.sqrt((delta**2).sum(axis=1))
-    return np.where(success, length, np.inf)
+    return np.where(success, lengths(norm, images.astype(np.float64) - clean), np.inf)
 
 
 EXPERIMENT = Experiment(Config, plan, run, report, inputs)

@@ -1,26 +1,20 @@
 """The shipped comparison: the README's table says what its records say, and the issue's verdicts follow from them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import xarray as xr
 
 from sims.experiments.compare_report import report
+from sims.records import read
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDERS = sorted((ROOT / "figures" / "data" / "compare").iterdir())
 
 
-def record_of(folder: Path) -> tuple[xr.Dataset, dict[str, Any]]:
-    data = xr.load_dataset(folder / "data.nc", engine="h5netcdf")
-    return data, json.loads((folder / "manifest.json").read_text())
-
-
 @pytest.fixture(scope="module", params=FOLDERS, ids=lambda folder: folder.name)
 def shipped(request):
-    data, manifest = record_of(request.param)
+    _, data, manifest = read(request.param)
     return data, manifest, report(data, manifest)
 
 
