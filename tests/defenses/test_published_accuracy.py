@@ -12,6 +12,7 @@ DATA = Path(os.environ.get("PUREBOUND_DATA") or Path(__file__).resolve().parents
 IMAGENET_300 = 0.7  # two of 300 images: decoders and resizing differ
 
 
+@pytest.mark.as_users_compile
 @pytest.mark.parametrize(
     ("model", "dataset", "images", "percent", "within"),
     [
