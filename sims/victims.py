@@ -46,6 +46,12 @@ class VictimOptions:
         if self.weights is not None and not self.weights.is_file():
             raise ValueError(f"weights must be a file that can be read, got {self.weights}")
 
+    @classmethod
+    def saved(cls, options: dict[str, Any]) -> "VictimOptions":
+        """The options as a record's manifest has them; ValueError where they name what is not there any more."""
+        weights = options.get("weights")
+        return cls(**(options | {"weights": None if weights is None else Path(weights)}))
+
     @property
     def title(self) -> str:
         """Model and data set, for tables and figures."""

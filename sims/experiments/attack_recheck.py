@@ -54,7 +54,7 @@ def _config(record: Record) -> Config:
         raise ValueError(f"record {record.folder} must be one of `python -m sims attack`, made by this version")
     if absent := [name for name in (*MEASURED, *SAID) if name not in record.data]:
         raise ValueError(f"record {record.folder} must have {', '.join(absent)}, made by this version")
-    victim, threat = VictimOptions(**saved["victim"]), Threat(**saved["threat"])
+    victim, threat = VictimOptions.saved(saved["victim"]), Threat(**saved["threat"])
     rest = {"defenses": tuple(saved["defenses"]), "attacks": _attacks(record), "victim": victim, "threat": threat}
     return Config(**(saved | rest))
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import xarray as xr
 
 from sims import records
 from sims.command_line import main
+from sims.victims import VictimOptions
 from tests.sims.reference_server import Memory, Server
 
 SMALL = ["--images", "8", "--query-budget", "60", "--draws", "2", "--evaluations", "3", "--rows", "16", "--tile", "8"]
@@ -198,3 +200,13 @@ def test_a_service_gives_every_attack_and_run_draws_of_its_own(results, capsys):
         report = rechecked(run.folder, results, capsys)
         assert report["ok"], report
         assert {row["fresh_draws_not_as_saved"] for row in report["rows"] if row["defense"] == server.url} == {None}
+
+
+def test_a_record_with_weights_from_a_file_finds_them_again(tmp_path):
+    file = tmp_path / "mine.pth"
+    file.write_bytes(b"weights")
+    options = VictimOptions("resnet20", "cifar10", file)
+    assert VictimOptions.saved(json.loads(json.dumps(asdict(options), default=str))) == options
+    file.unlink()
+    with pytest.raises(ValueError, match="weights must be a file that can be read"):
+        VictimOptions.saved({"model": "resnet20", "dataset": "cifar10", "weights": str(file)})
