@@ -49,8 +49,8 @@ class VictimOptions:
     @classmethod
     def saved(cls, options: dict[str, Any]) -> "VictimOptions":
         """The options as a record's manifest has them; ValueError where they name what is not there any more."""
-        weights = options.get("weights")
-        return cls(**(options | {"weights": None if weights is None else Path(weights)}))
+        weights: Any = options.get("weights")
+        return cls(options["model"], options["dataset"], None if weights is None else Path(weights))
 
     @property
     def title(self) -> str:
