@@ -5,12 +5,13 @@ attack can choose, repeat or reach it; `paired` and `averaged` are the two other
 from a given one.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from defenses.classifiers.classifier import Classifier
 from defenses.defense import Defense
@@ -22,11 +23,12 @@ Loss = Callable[[Float[Array, "n classes"], Int[Array, " n"]], Float[Array, " n"
 class Answer(NamedTuple):
     """What comes back for each row.
 
-    value: the feedback: scores (n, classes) float32, loss (n,) float32 or label (n,) int32.
+    value: the feedback: scores (n, classes) float32, loss (n,) float32 or label (n,) int32; to a white-box attack a
+        record of such arrays.
     fooled: (n,) bool, whether the row's predicted class differs from the true label, or is the target.
     """
 
-    value: Shaped[Array, "n ..."]
+    value: Any
     fooled: Bool[Array, " n"]
 
 
@@ -93,10 +95,14 @@ def revealed_label(scores, labels):
     return jnp.where(known, jnp.argmax(scores, -1), -1).astype(jnp.int32)
 
 
-def known(answer: Answer) -> Bool[Array, "n ..."]:
-    """Where the value is finite, or a class: a label below 0 stands for scores that were not finite."""
-    value = answer.value
-    return jnp.isfinite(value) if jnp.issubdtype(value.dtype, jnp.floating) else value >= 0
+def known(answer: Answer) -> Bool[Array, "..."]:
+    """The rows whose value is finite, or a class: a label below 0 stands for scores that were not finite."""
+
+    def holds(part):
+        finite = jnp.isfinite(part) if jnp.issubdtype(part.dtype, jnp.floating) else part >= 0
+        return finite.all(axis=tuple(range(answer.fooled.ndim, part.ndim)))
+
+    return functools.reduce(jnp.logical_and, map(holds, jax.tree.leaves(answer.value)))
 
 
 def fools(predicted: Int[Array, " n"], labels: Int[Array, " n"], targeted: bool) -> Bool[Array, " n"]:

@@ -4,10 +4,12 @@ What an attack claims under its stopping rule is one draw, chosen by the attack;
 judged by fresh ones: their average, and the worst of N. An answer that is not finite has fooled nobody.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from sims.checkpoint import fingerprint
 from sims.host_victim import NO_CLASS, HostOracle, identity, read_replies
@@ -27,10 +29,50 @@ def times_fooled(
     labels: as the oracle takes them. tile: rows per forward pass; the one of the attack, so that a deterministic
     victim answers with the bits that the attack saw.
     """
+    return _over_draws(_fooled, key, oracle, images, labels, draws, tile)
+
+
+def times_predicted(
+    key: Key[Array, ""], oracle: Oracle, images: Float[np.ndarray, "n h w c"], draws: int, tile: int
+) -> Int[np.ndarray, "n classes"]:
+    """(n, classes) how often each class is predicted in `draws` >= 1 fresh draws; an answer not finite is no class.
+
+    oracle: answers with labels, of known `num_classes`. tile: as in `times_fooled`.
+    """
+    assert oracle.feedback == "label"
+    return _over_draws(_predicted, key, oracle, images, np.zeros(len(images), np.int32), draws, tile)
+
+
+def other_than(labels: Int[np.ndarray, " n"], predicted: Int[np.ndarray, "n classes"]) -> Int[np.ndarray, " n"]:
+    """(n,) how many of the predictions that `times_predicted` counted were of another class than the label."""
+    return predicted.sum(axis=1) - np.take_along_axis(predicted, labels[:, None], axis=1)[:, 0]
+
+
+def outvoted(labels: Int[np.ndarray, " n"], predicted: Int[np.ndarray, "n classes"]) -> np.ndarray:
+    """(n,) bool: the majority vote of the predictions is lost, because another class has at least as many as the label.
+
+    Without any prediction it is lost too.
+    """
+    mine = np.take_along_axis(predicted, labels[:, None], axis=1)
+    others = np.where(np.arange(predicted.shape[1]) == labels[:, None], -1, predicted)
+    return np.asarray((others >= mine).any(axis=1))
+
+
+def summed_scores(
+    key: Key[Array, ""], oracle: Oracle, images: Float[np.ndarray, "n h w c"], draws: int, tile: int
+) -> Float[np.ndarray, "n classes"]:
+    """(n, classes) the sum of the scores over `draws` >= 1 fresh draws. oracle: answers with scores."""
+    assert oracle.feedback == "scores"
+    return _over_draws(_scores, key, oracle, images, np.zeros(len(images), np.int32), draws, tile)
+
+
+def _over_draws(read, key, oracle: Oracle, images, labels, draws: int, tile: int) -> np.ndarray:
+    """The sum over fresh draws of what `read` makes of each row's answer."""
     count = -(-len(images) // tile) * tile
     rows = np.minimum(np.arange(count), len(images) - 1)  # the last tile repeats the last image
     tiles = (-1, tile)
-    fooled = _times_fooled(
+    summed = _sum(
+        read,
         oracle._replace(params=None),
         draws,
         oracle.params,
@@ -38,7 +80,7 @@ def times_fooled(
         jnp.asarray(images)[rows].reshape(*tiles, *images.shape[1:]),
         jnp.asarray(labels, jnp.int32)[rows].reshape(tiles),
     )
-    return np.asarray(fooled).reshape(-1)[: len(images)]
+    return np.array(summed).reshape(count, *summed.shape[2:])[: len(images)]
 
 
 def times_fooled_on_host(
@@ -59,23 +101,29 @@ def times_fooled_on_host(
     return counts
 
 
-def _count(oracle: Oracle, draws: int, params, key, images, labels):
+def _fooled(oracle: Oracle, answer: Answer) -> Int[Array, " n"]:
+    return (answer.fooled & known(answer)).astype(jnp.int32)
+
+
+def _predicted(oracle: Oracle, answer: Answer) -> Int[Array, "n classes"]:
+    assert oracle.num_classes is not None
+    return jax.nn.one_hot(answer.value, oracle.num_classes, dtype=jnp.int32)
+
+
+def _scores(oracle: Oracle, answer: Answer) -> Float[Array, "n classes"]:
+    return answer.value
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _sum(read, oracle: Oracle, draws: int, params, key, images, labels):
     tile = images.shape[1]
 
-    def one_draw(counts, draw):
-        def forward(i):
-            keys = oracle.draw(jax.random.fold_in(jax.random.fold_in(key, draw), i), tile)
-            return _fooled(oracle.query(params, keys, images[i], labels[i]))
+    def answers(draw, i):
+        keys = oracle.draw(jax.random.fold_in(jax.random.fold_in(key, draw), i), tile)
+        return read(oracle, oracle.query(params, keys, images[i], labels[i]))
 
-        return counts + jax.lax.map(forward, jnp.arange(len(images))), None
+    def one_draw(sums, draw):
+        return sums + jax.lax.map(lambda i: answers(draw, i), jnp.arange(len(images))), None
 
-    return jax.lax.scan(one_draw, jnp.zeros(labels.shape, jnp.int32), jnp.arange(draws))[0]
-
-
-def _fooled(answer: Answer) -> Bool[Array, " n"]:
-    """The rows that fooled the victim by an answer that is finite, or a class."""
-    finite = known(answer)
-    return answer.fooled & jnp.all(finite, axis=tuple(range(1, finite.ndim)))
-
-
-_times_fooled = jax.jit(_count, static_argnums=(0, 1))
+    one = jax.eval_shape(answers, 0, 0)
+    return jax.lax.scan(one_draw, jnp.zeros((len(images), *one.shape), one.dtype), jnp.arange(draws))[0]

@@ -23,13 +23,13 @@ INIT_STREAM, ATTACK_STREAM, DEFENSE_STREAM = range(3)
 
 
 class Queue(NamedTuple):
-    """The images to attack: images (n, h, w, c), labels (n,), streams (n,) one key per image, starts like images.
+    """The images to attack: images (n, h, w, c), labels (n, ...), streams (n,) one key per image, starts like images.
 
     A start may be adversarial (attacks that walk in from one begin there); where none is known it is the clean image.
     """
 
     images: Float[Array, "n h w c"]
-    labels: Int[Array, " n"]
+    labels: Int[Array, "n ..."]
     streams: Key[Array, " n"]
     starts: Float[Array, "n h w c"]
 
@@ -104,7 +104,8 @@ def start(machine: Machine, params: PyTree, queue: Queue) -> EngineState:
     state = jax.eval_shape(machine.attack.init, queue.streams[0], queue.images[0], queue.starts[0])
     keys = jax.eval_shape(lambda key: machine.oracle.draw(key, width), queue.streams[0])
     rows = jax.ShapeDtypeStruct((width, *shape), jnp.float32)
-    answer = jax.eval_shape(machine.oracle.query, params, keys, rows, jax.ShapeDtypeStruct((width,), jnp.int32))
+    labels = jax.ShapeDtypeStruct((width, *queue.labels.shape[1:]), jnp.int32)
+    answer = jax.eval_shape(machine.oracle.query, params, keys, rows, labels)
     attack, answers = jax.tree.map(lambda a: jnp.zeros((machine.slots, *a.shape), a.dtype), (state, answer))
     none = jnp.zeros((machine.slots, width), bool)
     zeros = jnp.zeros(machine.slots, jnp.int32)
@@ -179,7 +180,7 @@ def _answer(machine: Machine, queue: Queue, slots: Slots, rows: Rows) -> tuple[S
         machine.tile,
         _flatten(defense_keys(machine, queue, slots)),
         _flatten(slots.queries.images),
-        jnp.repeat(queue.labels[slots.position], width),
+        jnp.repeat(queue.labels[slots.position], width, axis=0),
         waiting,
         take,
         jax.tree.map(_flatten, slots.answers),
@@ -192,7 +193,7 @@ def _answer(machine: Machine, queue: Queue, slots: Slots, rows: Rows) -> tuple[S
 def tell(machine: Machine, queue: Queue, slots: Slots) -> Slots:
     """Tell the slots whose rows are all answered; a fooled one leaves, or is put to the vote of the stopping rule."""
     complete = _in_progress(queue, slots) & jnp.all(slots.answered | ~slots.queries.needed, axis=1)
-    failed = complete & jnp.any(slots.answered & ~_finite_rows(slots.answers), axis=1)
+    failed = complete & jnp.any(slots.answered & ~known(slots.answers), axis=1)
     told = jax.vmap(machine.attack.tell)(slots.attack, slots.queries, slots.answers)
     heard = complete & ~failed & ~slots.votes.open
     attack = _select(heard, told, slots.attack)
@@ -296,11 +297,6 @@ def _step_keys(queue: Queue, slots: Slots, stream: int) -> Key[Array, " slots"]:
 
 def _flatten(rows: Array) -> Array:
     return rows.reshape(-1, *rows.shape[2:])
-
-
-def _finite_rows(answers: Answer) -> Bool[Array, "slots width"]:
-    finite = known(answers)
-    return jnp.all(finite, axis=tuple(range(2, finite.ndim)))
 
 
 def _select(mask: Bool[Array, " slots"], chosen: PyTree, other: PyTree) -> PyTree:
