@@ -20,6 +20,7 @@ from sims.attacks import (
     sign_opt,
     simba,
     simba_dct,
+    spelling,
     spsa,
     square,
     zo_adam,
@@ -27,6 +28,8 @@ from sims.attacks import (
     zo_sign_sgd,
 )
 from sims.attacks.attack import Attack, Method, Threat
+from sims.attacks.spelling import parse
+from sims.ranges import check_counts
 
 ATTACKS: dict[str, Method] = {
     "nes": nes.METHOD,
@@ -49,6 +52,18 @@ ATTACKS: dict[str, Method] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """What every query attack takes besides its own settings."""
+
+    average: int = 1
+    """Fresh answers that every answer is the mean of, billed as rows (EOT), >= 1."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when out of range."""
+        check_counts(self, average=1)
+
+
 class Choice(NamedTuple):
     """An attack as it is run: its name, its settings, and over how many answers the attacker averages."""
 
@@ -58,34 +73,14 @@ class Choice(NamedTuple):
 
 
 def parse_attack(text: str) -> Choice:
-    """`name` or `name:setting=value,...` as a choice.
-
-    Raises ValueError for an unknown name or setting, or a value of another type than the setting's default.
-    """
-    name, _, given = text.partition(":")
-    if name not in ATTACKS:
-        raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {name!r}")
-    defaults = ATTACKS[name].settings()
-    known = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)} | {"average": 1}
-    values = {}
-    for part in given.split(",") if given else ():
-        key, _, value = part.partition("=")
-        if key not in known:
-            raise ValueError(f"a setting of {name} must be one of {', '.join(known)}, got {key!r}")
-        values[key] = _read(f"{name}:{key}", value, known[key])
-    average = values.pop("average", 1)
-    if average < 1:
-        raise ValueError(f"{name}:average must be >= 1, got {average}")
-    return Choice(name, dataclasses.replace(defaults, **values), average)
+    """`name` or `name:setting=value,...` as a choice; ValueError as `spelling.parse` raises it."""
+    name, settings, shared = parse(text, ATTACKS, Shared())
+    return Choice(name, settings, shared.average)
 
 
 def spelled(choice: Choice) -> str:
     """The text that `parse_attack` reads as this choice; settings at their defaults are left out."""
-    defaults = ATTACKS[choice.name].settings()
-    values = {field.name: getattr(choice.settings, field.name) for field in dataclasses.fields(defaults)}
-    given = [f"{key}={_written(value)}" for key, value in values.items() if value != getattr(defaults, key)]
-    given += [f"average={choice.average}"] if choice.average > 1 else []
-    return f"{choice.name}:{','.join(given)}" if given else choice.name
+    return spelling.spelled(choice.name, choice.settings, Shared(choice.average))
 
 
 def build_attack(text: str, threat: Threat) -> Attack:
@@ -101,22 +96,3 @@ def build_attack(text: str, threat: Threat) -> Attack:
     answers = max(threat.query_budget // choice.average, 1)
     attack = method.build(dataclasses.replace(threat, query_budget=answers), choice.settings)
     return attack._replace(name=f"{spelled(choice)}, {threat}")
-
-
-def _written(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _read(name: str, text: str, default: Any) -> Any:
-    """The text as a value of the default's type."""
-    if isinstance(default, str):
-        return text
-    if isinstance(default, bool):
-        if text not in ("true", "false"):
-            raise ValueError(f"{name} must be true or false, got {text!r}")
-        return text == "true"
-    try:
-        return type(default)(text)
-    except ValueError:
-        kind = "an integer" if isinstance(default, int) else "a number"
-        raise ValueError(f"{name} must be {kind}, got {text!r}") from None
