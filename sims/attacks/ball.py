@@ -33,6 +33,14 @@ def lengths(norm: Norm, perturbations: Float[np.ndarray, "n ..."]) -> Float[np.n
     return np.linalg.norm(perturbations.reshape(len(perturbations), -1), ord=np.inf if norm == "linf" else 2, axis=1)
 
 
+def unit(norm: Norm, v: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The step of length one that gains most along `v`: its signs (ℓ∞), or itself at unit length; 0 stays 0."""
+    if norm == "linf":
+        return jnp.sign(v)
+    scaled = v / jnp.maximum(jnp.max(jnp.abs(v)), jnp.finfo(jnp.float32).tiny)  # squares of small numbers vanish
+    return scaled / jnp.maximum(jnp.sqrt(jnp.sum(scaled**2)), 1)
+
+
 def check_ball(epsilon: float) -> None:
     """Raise ValueError unless the radius is positive and finite."""
     if not 0 < epsilon < float("inf"):

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from sims.attacks.attack import Attack, Method, Queries, Threat
-from sims.attacks.ball import Norm, check_ball, project
+from sims.attacks.ball import Norm, check_ball, project, unit
 from sims.attacks.descent import check_step_fraction, last_checked, phase_ended
 from sims.ranges import check_positive
 
@@ -112,11 +112,6 @@ def direction(norm: Norm, prior: Float[Array, "rows columns c"]) -> Float[Array,
 def probe_length(v: Float[Array, "rows columns c"], delta: float, shape: tuple[int, ...]) -> Float[Array, ""]:
     """√(‖v‖² + δ²d/m), ‖v‖ on the image: the root mean square length of v ± δu there, d pixels and m tiles."""
     return jnp.sqrt(jnp.sum(enlarged(v, shape) ** 2) + delta**2 * math.prod(shape) / v.size)
-
-
-def unit(norm: Norm, v: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-    """The direction of the step: its signs, or itself at unit length."""
-    return jnp.sign(v) if norm == "linf" else v / jnp.maximum(jnp.sqrt(jnp.sum(v**2)), 1e-12)
 
 
 def enlarged(tiles: Float[Array, "rows columns c"], shape: tuple[int, ...]) -> Float[Array, "h w c"]:
