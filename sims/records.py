@@ -8,12 +8,13 @@ renamed, so a manifest means that the run is whole.
 import dataclasses
 import hashlib
 import json
+import math
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 ROOT = Path(__file__).resolve().parent.parent
+REPORT_ROUNDING = 1e-5  # of a mean over the images in float32, summed in another order
 PACKAGES = ("jax", "flax", "optax", "numpy", "sympy")
 
 
@@ -122,6 +124,23 @@ def latest(out: Path, experiment: str, variables: tuple[str, ...] = ()) -> Recor
             return record
     newest = manifests[0].parent
     raise ValueError(f"record {newest} has no {', '.join(absent[newest])}; run `python -m sims {experiment}` again")
+
+
+def report_follows(record: Record, report: Callable[[xr.Dataset, dict[str, Any]], dict[str, Any]]) -> bool:
+    """Whether the report that is saved is the one that `report` makes of the arrays; true where none is saved."""
+    saved = record.manifest.get("report")
+    return saved is None or _same(saved, json.loads(json.dumps(report(record.data, record.manifest))))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal, numbers up to rounding."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=REPORT_ROUNDING, abs_tol=1e-9)
+    return type(one) is type(other) and one == other
 
 
 def provenance() -> dict[str, Any]:

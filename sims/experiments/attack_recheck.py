@@ -5,8 +5,6 @@ Nothing is attacked. What the victim gives (images, labels, goals, starts, wheth
 is random) and held against what the record says of it. A service is not asked again: its draws would be other ones.
 """
 
-import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sims import records
 from sims.attacks.attack import Threat
 from sims.best_response import with_radius
 from sims.engine import trace_counts
@@ -29,7 +28,6 @@ from sims.victims import VictimOptions
 MEASURED = ("queries", "success", "status", "trace", "fooled", "adversarial", "variance", "gradient_norm")
 SAID = ("clean", "start", "label", "goal", "randomized", "evaluations")
 LOSS_ROUNDING = 1e-4  # of the largest score: about 800 units in the last place, for a network's sums in another order
-REPORT_ROUNDING = 1e-5  # of a mean over the images in float32, summed in another order
 
 
 def recheck(record: Record, context: Context) -> dict[str, Any]:
@@ -87,20 +85,8 @@ def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
     for name, of in (("randomized", randomized), ("evaluations", evaluations)):
         if not np.array_equal(record.data[name].values, [of(config, shared.victim, one) for one in config.victims]):
             yield name
-    saved = record.manifest.get("report")
-    if saved is not None and not _same(saved, json.loads(json.dumps(report(record.data, record.manifest)))):
+    if not records.report_follows(record, report):
         yield "report"
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal, numbers up to rounding."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=REPORT_ROUNDING, abs_tol=1e-9)
-    return type(one) is type(other) and one == other
 
 
 def _rows(record: Record, config: Config, shared: Setting, context: Context) -> Iterator[dict[str, Any]]:
