@@ -1,0 +1,91 @@
+"""What a white-box attacker is shown: the loss of a defended classifier and its gradient, by one of three routes.
+
+`through` the defence is the exact gradient of loss(classifier(defence(x))); the defence's inner values are computed
+again on the way back instead of being kept (rematerialised). `around` it is BPDA (Athalye et al. 2018): forward
+through the defence, backward as if it were the identity. `blind` to it is the gradient of the classifier alone, and
+the classifier alone says whether the image is fooled.
+
+Expectation over transformation (EOT, Athalye et al. 2018): the mean of the gradients of fresh draws, taken before any
+sign or normalisation. The draws come one after another, in the memory of one.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from defenses.classifiers.classifier import Classifier
+from defenses.defense import Defense
+from defenses.purifiers.identity import identity
+from sims.oracle import Answer, Oracle, fools, victim_scores
+from sims.white_box.channels_last import channels_last
+from sims.white_box.losses import GoalLoss
+
+
+class Slope(NamedTuple):
+    """The value of an answer: loss (n,) float32, smaller is closer to success, and its gradient (n, h, w, c)."""
+
+    loss: Float[Array, " n"]
+    gradient: Float[Array, "n h w c"]
+
+
+def through(defense: Defense) -> Defense:
+    """The defence, with a gradient that is exact and keeps no inner value."""
+    return defense._replace(apply=jax.checkpoint(defense.apply))
+
+
+def around(defense: Defense) -> Defense:
+    """The defence forward, the identity backward."""
+
+    def apply(params, keys, images):
+        purified = defense.apply(params, keys, jax.lax.stop_gradient(images))
+        return images + jax.lax.stop_gradient(purified - images)
+
+    return defense._replace(apply=apply)
+
+
+def blind(defense: Defense) -> Defense:
+    """No defence at all."""
+    return identity()
+
+
+ROUTES: dict[str, Callable[[Defense], Defense]] = {"through": through, "around": around, "blind": blind}
+
+
+def gradient_oracle(classifier: Classifier, defense: Defense, loss: GoalLoss, route: str, draws: int = 1) -> Oracle:
+    """Answers with a `Slope`, the mean of `draws` >= 1 fresh draws of the defence, at as many rows a query.
+
+    route: a name of ROUTES. labels of the queries: goals (n, 2), the true class and a rival. A row is fooled when its
+    class is not the true one, in most of the draws. Raises ValueError for draws < 1.
+    """
+    if draws < 1:
+        raise ValueError(f"draws must be >= 1, got {draws}")
+    seen = ROUTES[route](defense)
+    scores_of = victim_scores(classifier, seen)
+
+    @channels_last
+    def answer(params, keys, images, goals):
+        def total(images):
+            scores = scores_of(params, keys, images)
+            losses = loss(scores, goals)
+            return losses.sum(), (losses, fools(jnp.argmax(scores, axis=-1), goals[:, 0], False))
+
+        gradient, (losses, fooled) = jax.grad(total, has_aux=True)(images)
+        return Slope(losses, gradient), fooled
+
+    def query(params, keys, images, goals):
+        if draws == 1:
+            return Answer(*answer(params, keys, images, goals))
+        each = jax.vmap(lambda key: jax.random.split(key, draws), out_axes=1)(keys)
+        nothing = jnp.zeros(len(images), jnp.float32)
+
+        def add(sums, keys):
+            return jax.tree.map(jnp.add, sums, answer(params, keys, images, goals)), None
+
+        (slope, fooled), _ = jax.lax.scan(add, (Slope(nothing, jnp.zeros_like(images)), nothing.astype(int)), each)
+        return Answer(jax.tree.map(lambda total: total / draws, slope), 2 * fooled > draws)
+
+    params = (seen.params, classifier.params)
+    return Oracle("gradient", params, query, jax.random.split, draws, classifier.num_classes)

@@ -1,0 +1,58 @@
+"""The best image of a white-box attack so far, and where an attack begins."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
+
+from sims.attacks.attack import Queries, Report
+from sims.attacks.ball import Norm, project
+from sims.oracle import Answer
+
+
+class Incumbent(NamedTuple):
+    """The best image so far.
+
+    image: (h, w, c). success: () bool, it fooled the victim. value: () float32, its loss; inf before the first, -inf
+    for one that an earlier run found.
+    """
+
+    image: Float[Array, "h w c"]
+    success: Bool[Array, ""]
+    value: Float[Array, ""]
+
+
+def begin(image: Float[Array, "h w c"], start: Float[Array, "h w c"]) -> Incumbent:
+    """Before the first answer: the clean image, or the start where that is another, found by an earlier run."""
+    found = jnp.any(start != image)
+    return Incumbent(start, found, jnp.where(found, -jnp.inf, jnp.inf).astype(jnp.float32))
+
+
+def one_query(incumbent: Incumbent, image: Float[Array, "h w c"]) -> Queries:
+    """That image, or nothing at all for an incumbent that was found by an earlier run: the attack gives up at once."""
+    return Queries(image[None], (incumbent.value > -jnp.inf)[None])
+
+
+def better(incumbent: Incumbent, image: Float[Array, "h w c"], answers: Answer) -> Incumbent:
+    """The incumbent, or the image just answered: one that fools goes before one that does not, then the lower loss."""
+    fooled, loss = answers.fooled[0], answers.value.loss[0]
+    wins = (fooled & ~incumbent.success) | ((fooled == incumbent.success) & (loss < incumbent.value))
+    return jax.tree.map(lambda new, old: jnp.where(wins, new, old), Incumbent(image, fooled, loss), incumbent)
+
+
+def report(state) -> Report:
+    """The report of a state that has the field incumbent."""
+    return Report(*state.incumbent)
+
+
+def random_start(key: Key[Array, ""], norm: Norm, clean: Float[Array, "h w c"], epsilon: float):
+    """A point of the ball around `clean`, uniform, and then of the box."""
+    if norm == "linf":
+        return project(
+            norm, clean + jax.random.uniform(key, clean.shape, minval=-epsilon, maxval=epsilon), clean, epsilon
+        )
+    directions, radius = jax.random.split(key)
+    normal = jax.random.normal(directions, clean.shape)
+    length = epsilon * jax.random.uniform(radius) ** (1 / clean.size)
+    return project(norm, clean + length * normal / jnp.sqrt(jnp.sum(normal**2)), clean, epsilon)

@@ -1,0 +1,75 @@
+"""Signs that a defence hides its gradient instead of being robust (Athalye et al. 2018; Carlini et al. 2019).
+
+An attack that can do more must not achieve less. Each check compares two attacks on the same images, or one attack
+with chance, and is failed when the difference is above 3 standard errors; a defence that fails one is flagged: its
+robust accuracy under gradients that go through it says nothing.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from sims.attacks.ball import Norm
+
+STANDARD_ERRORS = 3.0
+LARGER, MORE = 2, 4  # of the radius, of the steps
+GREY = 0.5  # an ℓ∞ radius at which every image can be made grey
+
+
+class Probe(NamedTuple):
+    """One attack of the checks: its text, and its radius in pixel units."""
+
+    attack: str
+    epsilon: float
+
+
+class Check(NamedTuple):
+    """name; stronger, weaker: names of probes, the latter None where the former is held against chance."""
+
+    name: str
+    stronger: str
+    weaker: str | None
+
+
+class Finding(NamedTuple):
+    """difference: robust accuracy of the stronger attack minus that of the weaker, > 0 where the weaker wins."""
+
+    difference: float
+    standard_error: float
+    flagged: bool
+
+
+CHECKS = (
+    Check("a larger radius wins", "larger", "base"),
+    Check("an unbounded radius breaks everything", "unbounded", None),
+    Check("more steps do not lose", "longer", "base"),
+    Check("many steps beat one", "base", "one-step"),
+    Check("a black box does not beat gradients", "longer", "black-box"),
+    Check("around the defence does not beat through it", "longer", "around"),
+    Check("blind to the defence does not beat through it", "longer", "blind"),
+)
+
+
+def probes(norm: Norm, epsilon: float, pixels: int, steps: int, eot: int) -> dict[str, Probe]:
+    """The attacks of all checks by name; pixels: numbers in an image."""
+    unbounded = GREY if norm == "linf" else GREY * pixels**0.5
+    base, longer = f"pgd:steps={steps},eot={eot}", f"pgd:steps={MORE * steps},eot={eot}"
+    return {
+        "base": Probe(base, epsilon),
+        "one-step": Probe(f"fgsm:eot={eot}", epsilon),
+        "longer": Probe(longer, epsilon),
+        "larger": Probe(base, LARGER * epsilon),
+        "unbounded": Probe(base, unbounded),
+        "around": Probe(f"{longer},route=around", epsilon),
+        "blind": Probe(f"pgd:steps={MORE * steps},route=blind", epsilon),
+        "black-box": Probe("square", epsilon),
+    }
+
+
+def find(check: Check, robust: dict[str, Float[np.ndarray, " n"]], classes: int) -> Finding:
+    """Judge one check. robust: by probe, the share of fresh draws in which each image is still classified correctly."""
+    weaker = np.full_like(robust[check.stronger], 1 / classes) if check.weaker is None else robust[check.weaker]
+    gaps = robust[check.stronger] - weaker
+    difference, error = float(gaps.mean()), float(gaps.std() / np.sqrt(len(gaps)))
+    return Finding(difference, error, difference > STANDARD_ERRORS * error)
