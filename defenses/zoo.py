@@ -25,6 +25,7 @@ from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.gaussian_noise import gaussian_noise
 from defenses.purifiers.identity import identity
 from defenses.purifiers.mean_filter import mean_filter
+from defenses.purifiers.quantizer import quantizer, random_quantizer
 from defenses.weights import Identity, Weights, obtain
 
 __all__ = ["SOURCES", "load"]  # beside what is defined here
@@ -105,13 +106,17 @@ DEFENSES: dict[str, Callable[[str, int, Folders], Defense]] = {
     "none": lambda *key: identity(),
     "gaussian-noise": lambda *key: gaussian_noise(0.05),
     "mean-filter": lambda *key: mean_filter(3),
+    "quantizer": lambda *key: quantizer(8),
+    "random-quantizer": lambda *key: random_quantizer(8),
     "purifier-0": lambda *key: family.member(purifier_family(*key), 0),
     "average-purifier": lambda *key: family.average(purifier_family(*key)),
     "random-purifier": lambda *key: family.random_choice(purifier_family(*key)),
     "patchwise-purifier": lambda *key: family.patchwise_choice(purifier_family(*key), 4),
 }
-STRENGTHS: dict[str, Callable[[float], Defense]] = {  # "gaussian-noise:0.01" sets the standard deviation
-    "gaussian-noise": gaussian_noise,
+STRENGTHS: dict[str, Callable[[float], Defense]] = {
+    "gaussian-noise": gaussian_noise,  # "gaussian-noise:0.01" sets the standard deviation
+    "quantizer": quantizer,  # "quantizer:4" the number of grey levels
+    "random-quantizer": random_quantizer,
 }
 
 

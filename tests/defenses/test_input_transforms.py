@@ -6,6 +6,7 @@ import pytest
 from defenses.purifiers.gaussian_noise import gaussian_noise
 from defenses.purifiers.identity import identity
 from defenses.purifiers.mean_filter import mean_filter
+from defenses.purifiers.quantizer import quantizer, random_quantizer
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
@@ -49,3 +50,32 @@ def test_gaussian_noise_refuses(sigma):
 
 def test_identity(row_keys, held_out):
     assert np.array_equal(identity().apply({}, row_keys, held_out.images[:64]), held_out.images[:64])
+
+
+@pytest.mark.parametrize("make", [quantizer, random_quantizer])
+def test_quantizers_give_their_levels_and_no_gradient(make, row_keys):
+    images = jnp.asarray(np.random.default_rng(1).uniform(size=(4, 5, 5, 2)), jnp.float32)
+    defense = make(5)
+
+    def output(images):
+        return defense.apply({}, row_keys[:4], images)
+
+    np.testing.assert_allclose(output(images) * 4, np.round(output(images) * 4), atol=1e-6)
+    assert abs(output(images) - images).max() <= (0.125 if make is quantizer else 0.25) + 1e-6
+    assert (jax.grad(lambda images: output(images).sum())(images) == 0).all()
+    assert defense.randomized == (make is random_quantizer)
+
+
+def test_the_random_quantizer_keeps_the_mean():
+    keys = jax.random.split(jax.random.key(0), 4000)
+    images = jnp.full((4000, 3, 3, 1), 0.3)
+    outputs = np.asarray(random_quantizer(3).apply({}, keys, images))
+    assert set(np.unique(outputs)) == {0.0, 0.5}
+    assert abs(outputs.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.2 / outputs.size)
+
+
+@pytest.mark.parametrize("levels", [1, 0, 2.5])
+@pytest.mark.parametrize("make", [quantizer, random_quantizer])
+def test_quantizers_refuse_levels_that_are_no_levels(make, levels):
+    with pytest.raises(ValueError, match=f"levels must be a whole number >= 2, got {levels:g}"):
+        make(levels)
