@@ -26,8 +26,10 @@ from defenses.folders import Folders, data_folder
 from sims import records
 from sims.attack_listing import list_attacks
 from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, find_experiment
+from sims.white_box_listing import list_white_box
 
 Config = TypeVar("Config")
+LISTINGS = {"attacks": list_attacks, "white-box-attacks": list_white_box}
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if not argv:
             return _list()
-        if argv[0] == "attacks":
-            return _attacks(argv[1:])
+        if argv[0] in LISTINGS:
+            return _listing(argv[0], argv[1:])
         experiment = None if argv[0] in ("-h", "--help") else find_experiment(argv[0])
         if experiment is None:
             return _list()
@@ -71,13 +73,14 @@ def _list() -> int:
     print("usage: python -m sims EXPERIMENT [options]; EXPERIMENT --help shows them with defaults and units\n")
     for name, (_, purpose) in EXPERIMENTS.items():
         print(f"  {name:<12} {purpose}")
-    print("  attacks      the table of attacks, with their settings and sources")
+    print("  attacks      the table of query attacks, with their settings and sources")
+    print("  white-box-attacks  the table of attacks that see gradients")
     return 0
 
 
-def _attacks(argv: Sequence[str]) -> int:
+def _listing(name: str, argv: Sequence[str]) -> int:
     with _one_complaint():
-        return tyro.cli(list_attacks, args=list(argv), prog="python -m sims attacks")
+        return tyro.cli(LISTINGS[name], args=list(argv), prog=f"python -m sims {name}")
 
 
 def _parse(name: str, experiment: Experiment, argv: Sequence[str]) -> Command:

@@ -17,6 +17,8 @@ EXPERIMENTS = {
     "diversity": ("sims.experiments.diversity", "V, Δ, ν and ν₂ of a purifier pool against its size"),
     "convergence": ("sims.experiments.convergence", "ZO-SGD against its exact recursion, and on a real network"),
     "attack": ("sims.experiments.attack", "robust accuracy against queries, deterministic, randomised and null"),
+    "white-box": ("sims.experiments.white_box", "robust accuracy against gradients, through a defence or around it"),
+    "masking": ("sims.experiments.masking", "is a defence robust, or does it hide its gradient?"),
     "compare": (
         "sims.experiments.compare",
         "our attacks beside Foolbox, ART and torchattacks; needs the extra [peers]",

@@ -48,6 +48,11 @@ BAD = {
     "recheck of nothing": (["attack", "--recheck", "nowhere"], "no record in nowhere;"),
     "recheck of another experiment": (["moments", "--recheck", "nowhere"], "not to moments"),
     "norm that is not there": (["attack", "--attacks", "zo-adam", "--norm", "l2"], "norm must be linf for zo-adam"),
+    "white-box attack among queries": (["attack", "--attacks", "pgd"], "got 'pgd'"),
+    "no such route": (["white-box", "--attacks", "pgd:route=over"], "pgd:route must be one of through, around, blind"),
+    "ball without an end": (["white-box", "--epsilon", "inf"], "epsilon must be > 0 and finite, got inf"),
+    "more views than images": (["masking", "--views", "9", "--images", "5"], "views must be <= 5, the images, got 9"),
+    "levels that are none": (["masking", "--defenses", "quantizer:1"], "levels must be a whole number >= 2, got 1"),
     "too large a pool": (["diversity", "--pool-sizes", "50"], "pool_sizes must be <= 8"),
 }
 

@@ -1,0 +1,178 @@
+"""Gradient masking: does a defence resist gradients because it is robust, or because it hides them?
+
+Eight attacks on the same images, seven comparisons of which one cannot be lost by an honest defence, and the loss
+around some images, along the gradient and across it.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+import xarray as xr
+
+from defenses import zoo
+from sims.attacks.attack import Threat
+from sims.attacks.ball import Norm, check_ball
+from sims.engine import Schedule
+from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
+from sims.oracle import label_oracle
+from sims.ranges import check_counts
+from sims.reevaluation import other_than, times_predicted
+from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
+from sims.white_box.cost import passes
+from sims.white_box.masking import CHECKS, Check, find, probes
+from sims.white_box.pursuit import Pursuit, pursue
+from sims.white_box.surface import loss_surface
+
+ATTACK_STREAM, EVALUATION_STREAM, SURFACE_STREAM = 1, 2, 3
+GRID = 41  # points along and across
+REACH = 2.0  # radii to each side
+COLUMNS = ("defense", "check", "stronger", "weaker", "difference", "standard_error", "flagged")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Checks that a defence's gradients can be trusted."""
+
+    victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
+    defenses: tuple[str, ...] = ("none", "average-purifier", "random-purifier", "quantizer", "random-quantizer")
+    images: int = 100
+    """Held-out images that the undefended classifier gets right."""
+    norm: Norm = "linf"
+    """Norm of the distance: linf or l2."""
+    epsilon: float = 0.15
+    """Radius of the ball, pixel units, > 0 and finite."""
+    steps: int = 20
+    """Gradient steps of the basic attack; the longer one takes four times as many."""
+    eot: int = 10
+    """Fresh draws of a random defence behind every gradient."""
+    query_budget: int = 2000
+    """Rows that the black-box attack may ask for, for one image."""
+    evaluations: int = 20
+    """Fresh draws of a random defence on every final image."""
+    views: int = 2
+    """Images whose loss surface is looked at, >= 1."""
+    rows: int = 64
+    """Rows in flight."""
+    tile: int = 16
+    """Rows per forward and backward pass."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the first setting outside its range."""
+        check_counts(self, images=1, steps=1, eot=1, evaluations=1, views=1)
+        if self.views > self.images:
+            raise ValueError(f"views must be <= {self.images}, the images, got {self.views}")
+        check_seed(self.seed)
+        check_ball(self.epsilon)
+        check_different(self, "defenses")
+        for name in self.defenses:
+            zoo.check_defense(name)
+        Schedule(self.query_budget, self.rows, self.tile)
+
+
+def plan(config: Config) -> Plan:
+    """Forward passes when no image falls, a gradient counted as three."""
+    each = sum(passes(probe.attack, config.query_budget) for probe in _probes(config).values())
+    surface = config.views * GRID**2 * config.evaluations
+    rows = len(config.defenses) * (config.images * each + surface)
+    return Plan(rows, 2 * rows * seconds_per_row(config.victim), 600 + config.images * _pixels(config) * 64 / 1e6)
+
+
+def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Attack every defence by every probe, and look at the loss around the first images."""
+    victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
+    names = tuple(_probes(config))
+    robust = [[_robust(config, context, victim, name, probe) for probe in names] for name in config.defenses]
+    offsets = np.linspace(-REACH, REACH, GRID) * config.epsilon
+    surfaces = [
+        [_surface(config, victim, name, view, offsets) for view in range(config.views)] for name in victim.defenses
+    ]
+    data = {
+        "robust": (("defense", "probe", "image"), np.array(robust), {"long_name": "share of fresh draws not fooled"}),
+        "surface": (("defense", "view", "along", "across"), np.array(surfaces), {"units": "logit units"}),
+        "label": ("image", victim.labels),
+    }
+    coordinates = {"defense": list(config.defenses), "probe": list(names), "image": victim.ids}
+    return xr.Dataset(data, {**coordinates, "along": offsets, "across": offsets}), {
+        "classes": victim.classifier.num_classes
+    }
+
+
+def _robust(config: Config, context: Context, victim: Victim, name: str, probe: str) -> np.ndarray:
+    attack, epsilon = _probes(config)[probe]
+    defense, task = victim.defenses[name], f"{probe} on {name}"
+
+    def advance(done: int, total: int) -> None:
+        context.advance(task, done, total)
+
+    folder = Path(context.checkpoints) / f"{probe}-{name.replace('/', '_')}"
+    threat = Threat(config.norm, epsilon, config.query_budget)
+    pursuit = Pursuit(threat, config.evaluations, config.rows, config.tile, folder, advance)
+    caught = pursue(_key(config, ATTACK_STREAM), attack, pursuit, victim, defense)
+    draws = config.evaluations if defense.randomized else 1
+    judge = label_oracle(victim.classifier, defense)
+    votes = times_predicted(_key(config, EVALUATION_STREAM), judge, caught.images, draws, config.tile)
+    return 1 - other_than(victim.labels, votes) / draws
+
+
+def _surface(config: Config, victim: Victim, name: str, view: int, offsets: np.ndarray) -> np.ndarray:
+    defense = victim.defenses[name]
+    draws = config.evaluations if defense.randomized else 1
+    key = jax.random.fold_in(_key(config, SURFACE_STREAM), view)
+    image, label = victim.images[view], int(victim.labels[view])
+    return loss_surface(key, victim.classifier, defense, config.norm, image, label, offsets, draws, config.tile)
+
+
+def _probes(config: Config):
+    return probes(config.norm, config.epsilon, _pixels(config), config.steps, config.eot)
+
+
+def _pixels(config: Config) -> int:
+    return int(np.prod(zoo.SOURCES[config.victim.dataset].image_shape))
+
+
+def _key(config: Config, stream: int):
+    return jax.random.fold_in(jax.random.key(config.seed), stream)
+
+
+def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A row per defence and check; `ok` when no defence is flagged."""
+    config = manifest["config"]
+    rows = [
+        _row(data.sel(defense=name), check, manifest["classes"]) for name in data.defense.values for check in CHECKS
+    ]
+    flagged = list(dict.fromkeys(row["defense"] for row in rows if row["flagged"]))
+    robust = [
+        {
+            "defense": str(name),
+            **{str(p): float(data.robust.sel(defense=name, probe=p).mean()) for p in data.probe.values},
+        }
+        for name in data.defense.values
+    ]
+    return {
+        "rows": rows,
+        "robust": robust,
+        "flagged": flagged,
+        "norm": config["norm"],
+        "epsilon": config["epsilon"],
+        "ok": not flagged,
+    }
+
+
+def _row(cell: xr.Dataset, check: Check, classes: int) -> dict[str, Any]:
+    robust = {str(probe): cell.robust.sel(probe=probe).values for probe in cell.probe.values}
+    finding = find(check, robust, classes)
+    return {
+        "defense": str(cell.defense.item()),
+        "check": check.name,
+        "stronger": check.stronger,
+        "weaker": check.weaker or "chance",
+        **finding._asdict(),
+    }
+
+
+EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs, COLUMNS)
