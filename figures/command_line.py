@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from figures import rendering, summary
+from figures.plot import never_run
 from figures.registry import PLOTS
 
 
@@ -24,7 +25,7 @@ class Command:
     """Draw figures from the records of the simulations; without a name, list them."""
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME ...]")] = ()
-    """Figures to draw, or `all`, or `summary` for the closing table."""
+    """Figures to draw, or `all` whose experiments were run, or `summary` for the closing table."""
     out: Path = Path("results")
     """Folder of the records; figures go to its folder `figures`."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -77,7 +78,7 @@ def _list(as_json: bool) -> None:
 
 
 def _draw(command: Command) -> None:
-    names = list(PLOTS) if command.names == ("all",) else list(dict.fromkeys(command.names))
+    names = _all(command.out) if command.names == ("all",) else list(dict.fromkeys(command.names))
     written = rendering.render(names, command.out)
     if command.json:
         figures = [{"name": name, "files": [str(path) for path in paths]} for name, paths in written.items()]
@@ -85,6 +86,18 @@ def _draw(command: Command) -> None:
         return
     for paths in written.values():
         print(*paths)
+
+
+def _all(out: Path) -> list[str]:
+    """Every figure, but those of experiments that were never run, which are named on stderr; ValueError without one."""
+    missing = {name: never_run(plot, out) for name, plot in PLOTS.items()}
+    for name, experiments in missing.items():
+        for experiment in experiments:
+            print(f"left out {name}: `python -m sims {experiment}` was not run", file=sys.stderr)
+    names = [name for name, experiments in missing.items() if not experiments]
+    if not names:
+        raise ValueError(f"no record under {out}; run `make run`, or one of `python -m sims`, first")
+    return names
 
 
 def _summarise(command: Command) -> None:

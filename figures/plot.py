@@ -28,6 +28,11 @@ def gather(plot: Plot, out: Path) -> dict[str, Record]:
     return {experiment: latest(out, experiment, variables) for experiment, variables in plot.needs.items()}
 
 
+def never_run(plot: Plot, out: Path) -> list[str]:
+    """The experiments that the figure needs and that have no record at all under `out`."""
+    return [name for name in plot.needs if not any((out / name).glob("[!.]*/manifest.json"))]
+
+
 def victim(record: Record) -> str:
     """Model and data set of the record, as in `cnn on digits`; ValueError as `victim_options`."""
     options = victim_options(record)

@@ -1,6 +1,15 @@
 """All figures by name."""
 
-from figures import convergence, diversity, noise_variance, robust_accuracy, scans, second_moment, tightness
+from figures import (
+    convergence,
+    diversity,
+    loss_surface,
+    noise_variance,
+    robust_accuracy,
+    scans,
+    second_moment,
+    tightness,
+)
 from figures.plot import Plot
 
 PLOTS: dict[str, Plot] = {
@@ -11,6 +20,7 @@ PLOTS: dict[str, Plot] = {
     "tightness": tightness.PLOT,
     "robust-accuracy": robust_accuracy.PLOT,
     "scans": scans.PLOT,
+    "loss-surface": loss_surface.PLOT,
 }
 
 

@@ -136,7 +136,17 @@ def verify():
     return xr.Dataset(data, {"control": ["quarter", "power of d"]}), manifest
 
 
-SYNTHETIC = {make.__name__: make for make in (moments, convergence, diversity, attack, verify)}
+def masking():
+    """Margins that fall along the gradient; the last defence is a staircase, and flagged."""
+    offsets = np.linspace(-0.3, 0.3, 13)
+    plane = np.broadcast_to(2 - 8 * offsets[:, None], (13, 13))
+    surface = np.array([[plane, plane + 1], [plane + 1, plane], [np.round(plane), np.round(plane + 1)]])
+    data = {"surface": (("defense", "view", "along", "across"), surface)}
+    manifest = {"config": {"epsilon": 0.15} | VICTIM, "report": {"flagged": DEFENSES[2:]}}
+    return xr.Dataset(data, {"defense": DEFENSES, "along": offsets, "across": offsets}), manifest
+
+
+SYNTHETIC = {make.__name__: make for make in (moments, convergence, diversity, attack, verify, masking)}
 
 
 LONG_NAMES = ["gaussian-noise:0.0003", "patchwise-purifier", "gaussian-noise:0.01"]

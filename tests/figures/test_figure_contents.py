@@ -246,6 +246,20 @@ def test_colour_images_are_drawn_in_colour(record):
     assert np.asarray(figure.axes[0].images[0].get_array()).shape == (8, 8, 3)
 
 
+def test_loss_surfaces_are_the_records(drawn):
+    figure, found = drawn("loss-surface")
+    data = found["masking"].data
+    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    assert [axes.get_title().split("\n")[-1] for axes in panels[:3]].count("flagged") == 1
+    for row in range(2):
+        for i in range(3):
+            [image] = panels[3 * row + i].images
+            np.testing.assert_allclose(image.get_array(), data.surface.values[i, row])
+            assert image.get_clim()[0] == -image.get_clim()[1]  # white is the boundary
+    assert "a / ε" in panels[0].get_ylabel()
+    assert "b / ε" in panels[-1].get_xlabel()
+
+
 PERTURBED = {
     "second-moment": ("moments", "second_moment"),
     "convergence": ("convergence", "objective"),
@@ -254,6 +268,7 @@ PERTURBED = {
     "tightness": ("verify", "tightness"),
     "robust-accuracy": ("attack", "queries"),
     "scans": ("attack", "purified"),
+    "loss-surface": ("masking", "surface"),
 }
 
 

@@ -80,6 +80,10 @@ def crowded(record):
         network = data.isel(curve=[2, 3, 3, 2, 3])
         network = network.assign(second_moment=network["second_moment"] * apart)
         return [record._replace(data=d) for d in (network, xr.concat([data.isel(curve=[0]), network], "curve"))]
+    if "surface" in data:
+        return [
+            record._replace(data=data.isel(defense=d, view=v)) for d, v in [([0], [0]), ([0, 1, 2, 2, 1], [0, 1, 0])]
+        ]
     if "margin" in data:
         return [record._replace(data=data.isel(deviation=[2], defense=[1]))]
     return [record._replace(data=data.isel(row=rows)) for rows in ([10], [0, 30, 40], [0, 30, 40, 50], [0, 5, 10])]

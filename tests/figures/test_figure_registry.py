@@ -31,7 +31,7 @@ def test_titles_are_short_and_records_are_experiments(synthetic):
 
 
 def test_unknown_figure_lists_the_names():
-    with pytest.raises(ValueError, match=r"figure must be one of second-moment, .*, scans, got 'moment'"):
+    with pytest.raises(ValueError, match=r"figure must be one of second-moment, .*, loss-surface, got 'moment'"):
         find_plot("moment")
 
 

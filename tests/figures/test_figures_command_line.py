@@ -153,3 +153,15 @@ def test_help_shows_the_options(capsys):
     assert not stop.value.code
     shown = capsys.readouterr().out
     assert all(option in shown for option in ("--out", "--json", "[NAME ...]"))
+
+
+def test_all_leaves_out_what_was_never_run(results, capsys):
+    shutil.rmtree(results / "masking")
+    assert main(["all", "--out", str(results)]) == 0
+    shown = capsys.readouterr()
+    assert "loss-surface" not in shown.out
+    assert shown.err == "left out loss-surface: `python -m sims masking` was not run\n"
+    for experiment in ("moments", "convergence", "diversity", "attack", "verify"):
+        shutil.rmtree(results / experiment)
+    assert main(["all", "--out", str(results)]) == 2
+    assert "no record under" in capsys.readouterr().err
