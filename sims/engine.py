@@ -82,7 +82,7 @@ def run_attack(
     attack: Attack,
     oracle: Oracle | HostOracle,
     images: Float[np.ndarray, "n h w c"],
-    labels: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, "n ..."],
     ids: Int[np.ndarray, " n"],
     schedule: Schedule,
     checkpoint: Path | None = None,
@@ -93,10 +93,11 @@ def run_attack(
 
     oracle: a jitted victim, or one that the host asks: any callable or a service (`sims.host_victim`). The latter is
     asked once an iteration, never for padding, and its replies are kept beside the checkpoint as they come.
-    images: float32 in [0, 1]. labels: true classes, in [0, classes), or the targets of a targeted oracle. ids: name
-    the images' random streams (their index in the dataset). checkpoint: file the state is saved to after every chunk,
-    and resumed from when it exists. on_chunk: told after every chunk how many images have left and how many rows were
-    evaluated in all. starts: for each image one that may be adversarial; attacks that walk in begin there.
+    images: float32 in [0, 1]. labels: true classes, in [0, classes), or the targets of a targeted oracle, or what else
+    the oracle takes, a row per image. ids: name the images' random streams (their index in the dataset). checkpoint:
+    file the state is saved to after every chunk, and resumed from when it exists. on_chunk: told after every chunk how
+    many images have left and how many rows were evaluated in all. starts: for each image one that may be adversarial;
+    attacks that walk in begin there.
     Raises ValueError for images that are not finite or leave [0, 1], labels outside [0, classes), lengths that
     differ, an oracle of another feedback than the attack's, a stopping rule for an attack that never stops, or a
     checkpoint that is damaged or of another run.

@@ -35,7 +35,7 @@ class Answer(NamedTuple):
 class Oracle(NamedTuple):
     """A victim behind its interface.
 
-    feedback: "scores", "loss" or "label".
+    feedback: "scores", "loss" or "label"; "gradient" is for white-box attacks alone.
     params: the victim's parameters, an argument of `query` so that compiled code does not embed them.
     query: (params, keys (n,), images (n, ...) float32, labels (n,) int32) -> Answer; labels: the true classes, or
         the targets of a targeted oracle.

@@ -43,9 +43,9 @@ def times_predicted(
     return _over_draws(_predicted, key, oracle, images, np.zeros(len(images), np.int32), draws, tile)
 
 
-def other_than(labels: Int[np.ndarray, " n"], predicted: Int[np.ndarray, "n classes"]) -> Int[np.ndarray, " n"]:
-    """(n,) how many of the predictions that `times_predicted` counted were of another class than the label."""
-    return predicted.sum(axis=1) - np.take_along_axis(predicted, labels[:, None], axis=1)[:, 0]
+def times_right(labels: Int[np.ndarray, " n"], predicted: Int[np.ndarray, "n classes"]) -> Int[np.ndarray, " n"]:
+    """(n,) how many of the draws that `times_predicted` counted were of the label; one that was not finite was not."""
+    return np.take_along_axis(predicted, labels[:, None], axis=1)[:, 0]
 
 
 def outvoted(labels: Int[np.ndarray, " n"], predicted: Int[np.ndarray, "n classes"]) -> np.ndarray:

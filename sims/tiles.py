@@ -22,7 +22,7 @@ def answer_rows(
     tile: int,
     keys: Key[Array, " rows"],
     images: Float[Array, "rows ..."],
-    labels: Int[Array, " rows"],
+    labels: Int[Array, "rows ..."],
     waiting: Bool[Array, " rows"],
     take: Int[Array, ""],
     answers: Answer,

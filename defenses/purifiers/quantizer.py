@@ -29,12 +29,12 @@ def random_quantizer(levels: float) -> Defense:
 
     def apply(params, keys, images):
         offsets = jax.vmap(lambda key: jax.random.uniform(key, images.shape[1:]))(keys)
-        return jnp.floor(images * steps + offsets) / steps
+        return jnp.floor(jnp.minimum(images * steps + offsets, steps + 0.5)) / steps  # float32 rounds 1 + u up to 2
 
     return Defense(f"random-quantizer-{steps + 1}", {}, apply, True)
 
 
 def _steps(levels: float) -> int:
-    if levels < 2 or levels != int(levels):
+    if not 2 <= levels < float("inf") or levels != int(levels):
         raise ValueError(f"levels must be a whole number >= 2, got {levels:g}")
     return int(levels) - 1

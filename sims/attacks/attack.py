@@ -76,9 +76,9 @@ class Attack(NamedTuple):
     ask: (key, state) -> Queries; the key is fresh at every step.
     tell: (state, queries, answers (width,)) -> state; gets its queries back, so nothing is stored or redrawn.
     width: the most rows one step may ask for.
-    feedback: the oracle it needs, "scores", "loss" or "label".
+    feedback: the oracle it needs, "scores", "loss" or "label"; "gradient" for a white-box attack.
     report: state -> Report.
-    minimizes: goes on lowering its distance after a success until the budget is spent.
+    minimizes: goes on lowering its value, a distance or a loss, after a success until the budget is spent.
     """
 
     name: str

@@ -26,8 +26,8 @@ from sims.ranges import check_counts
 from sims.reevaluation import times_predicted
 from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from sims.white_box.cost import passes
-from sims.white_box.pursuit import Pursuit, pursue, runs_of
-from sims.white_box.table import build_white_box, is_white_box
+from sims.white_box.pursuit import Pursuit, pursue
+from sims.white_box.table import build_white_box, is_white_box, members
 
 ATTACK_STREAM, EVALUATION_STREAM = 1, 2
 
@@ -65,8 +65,8 @@ class Config:
         for name in self.defenses:
             zoo.check_defense(name)
         Schedule(self.query_budget, self.rows, self.tile)
-        for run in (run for text in self.attacks for run in runs_of(text)):
-            self._check_attack(run.text)
+        for member in (member for text in self.attacks for member in members(text)):
+            self._check_attack(member)
 
     def _check_attack(self, text: str) -> None:
         if is_white_box(text):
@@ -125,6 +125,7 @@ def _dataset(config: Config, victim: Victim, caught: list[list[Any]]) -> xr.Data
         "predicted": ((*dims, "class"), np.array(votes), {"long_name": "fresh draws that predict the class"}),
         "predicted_clean": (("defense", "image", "class"), np.array(clean)),
         "queries": (dims, [[one.queries for one in row] for row in caught], {"units": "rows"}),
+        "non_finite": (dims, [[one.non_finite for one in row] for row in caught], {"long_name": "a run stopped there"}),
         "distance": (dims, np.array(distance), {"units": "pixel units"}),
         "evaluations": ("defense", draws),
         "adversarial": ((*dims, *pixels), images, {"units": "pixel units"}),

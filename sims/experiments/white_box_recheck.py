@@ -10,14 +10,28 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from defenses.defense import Defense
 from sims import records
 from sims.attacks.ball import lengths
 from sims.experiments.experiment import Context
 from sims.records import Record
 from sims.victims import Victim, VictimOptions, load_victim
+from sims.white_box.pursuit import Pursuit, most_rows, runs_of
+from sims.white_box.table import is_white_box
 
 BALL_ROUNDING = 1e-5  # of the radius, in float32
-MEASURED = ("predicted", "predicted_clean", "queries", "distance", "adversarial", "clean", "label", "evaluations")
+MEASURED = (
+    "predicted",
+    "predicted_clean",
+    "queries",
+    "non_finite",
+    "distance",
+    "adversarial",
+    "clean",
+    "label",
+    "evaluations",
+    "randomized",
+)
 
 Judge = Callable[[Any, Victim, str, np.ndarray, int], np.ndarray]
 
@@ -32,7 +46,8 @@ def rechecker(experiment: str, config_type: Any, judged: Judge, report: Any):
         if altered := list(_altered(record, config, victim)):
             return {"rows": [], "altered": altered, "ok": False}
         rows = list(_rows(record, config, victim, judged))
-        altered = [] if records.report_follows(record, report) else ["report"]
+        altered = [] if record.manifest.get("report") and records.report_follows(record, report) else ["report"]
+        altered += [] if record.manifest.get("queries") == int(record.data.queries.sum()) else ["queries"]
         claims = [value for row in rows for name, value in row.items() if name not in ("attack", "defense", "images")]
         return {"rows": rows, "altered": altered, "ok": not altered and not any(claims)}
 
@@ -46,7 +61,7 @@ def _config(record: Record, experiment: str, config_type: Any) -> Any:
     if absent := [name for name in MEASURED if name not in record.data]:
         raise ValueError(f"record {record.folder} must have {', '.join(absent)}, made by this version")
     lists = {name: tuple(saved[name]) for name in ("defenses", "attacks")}
-    return config_type(**(saved | lists | {"victim": VictimOptions(**saved["victim"])}))
+    return config_type(**(saved | lists | {"victim": VictimOptions.saved(saved["victim"])}))
 
 
 def _altered(record: Record, config: Any, victim: Victim) -> Iterator[str]:
@@ -57,6 +72,7 @@ def _altered(record: Record, config: Any, victim: Victim) -> Iterator[str]:
         "clean": victim.images,
         "label": victim.labels,
         "evaluations": [config.evaluations if one.randomized else 1 for one in victim.defenses.values()],
+        "randomized": [one.randomized for one in victim.defenses.values()],
     }
     return (name for name, value in given.items() if not np.array_equal(record.data[name].values, np.array(value)))
 
@@ -69,6 +85,7 @@ def _rows(record: Record, config: Any, victim: Victim, judged: Judge) -> Iterato
             cell = record.data.isel(defense=i, attack=j)
             again = judged(config, victim, defense, cell.adversarial.values, draws)
             found = _contradictions(cell, config, again, clean)
+            found["queries_not_possible"] = _not_possible(cell, attack, config, victim, victim.defenses[defense])
             yield {"attack": attack, "defense": defense, "images": len(victim.images), **found}
 
 
@@ -82,5 +99,14 @@ def _contradictions(cell: xr.Dataset, config: Any, again: np.ndarray, clean: np.
         "distance_not_as_claimed": int((~np.isclose(distance, cell.distance.values, rtol=1e-6)).sum()),
         "predictions_not_as_claimed": int((again != cell.predicted.values).any(axis=1).sum()),
         "clean_predictions_not_as_claimed": int((clean != cell.predicted_clean.values).any(axis=1).sum()),
-        "queries_not_possible": int((cell.queries.values < 0).sum()),
     }
+
+
+def _not_possible(cell: xr.Dataset, attack: str, config: Any, victim: Victim, defense: Defense) -> int:
+    """Images with another number of rows than the attack can have asked for, or, of a random defence, has to."""
+    runs = runs_of(attack, victim.classifier.num_classes)
+    most = sum(most_rows(run, Pursuit(config.threat), defense) for run in runs)
+    exact = defense.randomized and all(is_white_box(run.text) for run in runs)
+    queries, stopped = cell.queries.values, cell.non_finite.values
+    wrong = (queries != most) & ~stopped if exact else (queries < 1) | (queries > most)
+    return int(wrong.sum())

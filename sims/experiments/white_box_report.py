@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sims.reevaluation import other_than, outvoted
+from sims.reevaluation import outvoted, times_right
 from sims.slow_down import wilson
 
 COLUMNS = (
@@ -17,6 +17,7 @@ COLUMNS = (
     "robust_majority",
     "clean_average_of_n",
     "mean_rows",
+    "non_finite",
 )
 
 
@@ -39,8 +40,8 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
 def row(cell: xr.Dataset, labels: np.ndarray) -> dict[str, Any]:
     """One attack on one defence."""
     draws, images = cell.evaluations.item(), len(labels)
-    right = 1 - other_than(labels, cell.predicted.values) / draws
-    clean = 1 - other_than(labels, cell.predicted_clean.values) / draws
+    right = times_right(labels, cell.predicted.values) / draws
+    clean = times_right(labels, cell.predicted_clean.values) / draws
     majority = wilson(int((~outvoted(labels, cell.predicted.values)).sum()), images)
     return {
         "attack": str(cell.attack.item()),
@@ -54,5 +55,6 @@ def row(cell: xr.Dataset, labels: np.ndarray) -> dict[str, Any]:
         "clean_average_of_n": float(clean.mean()),
         "clean_majority": float((~outvoted(labels, cell.predicted_clean.values)).mean()),
         "mean_rows": float(cell.queries.values.mean()),
+        "non_finite": int(cell.non_finite.sum()),
         "largest_distance": float(cell.distance.max()),
     }

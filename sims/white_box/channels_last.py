@@ -53,7 +53,8 @@ def _inner(value: Any) -> Any:
     if isinstance(value, Jaxpr):
         return _inner(ClosedJaxpr(value, ())).jaxpr
     if isinstance(value, tuple) and any(isinstance(part, ClosedJaxpr) for part in value):
-        return tuple(map(_inner, value))
+        parts = map(_inner, value)
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     return value
 
 

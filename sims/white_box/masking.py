@@ -1,8 +1,9 @@
 """Signs that a defence hides its gradient instead of being robust (Athalye et al. 2018; Carlini et al. 2019).
 
 An attack that can do more must not achieve less. Each check compares two attacks on the same images, or one attack
-with chance, and is failed when the difference is above 3 standard errors; a defence that fails one is flagged: its
-robust accuracy under gradients that go through it says nothing.
+with chance, and is failed when the difference is above 3 standard errors, which are taken as one image at least; one
+check is also failed by attacks that gain nothing at all. A defence that fails a check, or whose gradients are not
+finite, is flagged: its robust accuracy under gradients that go through it says nothing.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from sims.attacks.ball import Norm
 
 STANDARD_ERRORS = 3.0
 LARGER, MORE = 2, 4  # of the radius, of the steps
-GREY = 0.5  # an ℓ∞ radius at which every image can be made grey
+GREY = 0.5  # what every pixel has to move by at most for every image to become grey
 
 
 class Probe(NamedTuple):
@@ -25,11 +26,15 @@ class Probe(NamedTuple):
 
 
 class Check(NamedTuple):
-    """name; stronger, weaker: names of probes, the latter None where the former is held against chance."""
+    """name; stronger, weaker: names of probes, the latter None where the former is held against chance.
+
+    gains: the stronger must leave less, where the weaker leaves more than chance.
+    """
 
     name: str
     stronger: str
     weaker: str | None
+    gains: bool = False
 
 
 class Finding(NamedTuple):
@@ -41,7 +46,7 @@ class Finding(NamedTuple):
 
 
 CHECKS = (
-    Check("a larger radius wins", "larger", "base"),
+    Check("a larger radius wins", "larger", "base", gains=True),
     Check("an unbounded radius breaks everything", "unbounded", None),
     Check("more steps do not lose", "longer", "base"),
     Check("many steps beat one", "base", "one-step"),
@@ -54,7 +59,7 @@ CHECKS = (
 def probes(norm: Norm, epsilon: float, pixels: int, steps: int, eot: int) -> dict[str, Probe]:
     """The attacks of all checks by name; pixels: numbers in an image."""
     unbounded = GREY if norm == "linf" else GREY * pixels**0.5
-    base, longer = f"pgd:steps={steps},eot={eot}", f"pgd:steps={MORE * steps},eot={eot}"
+    base, longer = _pgd(steps, eot), _pgd(MORE * steps, eot)
     return {
         "base": Probe(base, epsilon),
         "one-step": Probe(f"fgsm:eot={eot}", epsilon),
@@ -62,14 +67,27 @@ def probes(norm: Norm, epsilon: float, pixels: int, steps: int, eot: int) -> dic
         "larger": Probe(base, LARGER * epsilon),
         "unbounded": Probe(base, unbounded),
         "around": Probe(f"{longer},route=around", epsilon),
-        "blind": Probe(f"pgd:steps={MORE * steps},route=blind", epsilon),
+        "blind": Probe(f"{_pgd(MORE * steps, 1)},route=blind", epsilon),
         "black-box": Probe("square", epsilon),
     }
+
+
+def _pgd(steps: int, eot: int) -> str:
+    """PGD whose steps together are two and a half radii long, as in Madry et al. (2018), or as long as they may be."""
+    return f"pgd:steps={steps},step_fraction={min(1.0, 2.5 / steps):.4g},eot={eot}"
 
 
 def find(check: Check, robust: dict[str, Float[np.ndarray, " n"]], classes: int) -> Finding:
     """Judge one check. robust: by probe, the share of fresh draws in which each image is still classified correctly."""
     weaker = np.full_like(robust[check.stronger], 1 / classes) if check.weaker is None else robust[check.weaker]
-    gaps = robust[check.stronger] - weaker
-    difference, error = float(gaps.mean()), float(gaps.std() / np.sqrt(len(gaps)))
-    return Finding(difference, error, difference > STANDARD_ERRORS * error)
+    difference, error = _mean(robust[check.stronger] - weaker)
+    flagged = difference > STANDARD_ERRORS * error
+    if check.gains:
+        left, error_left = _mean(weaker - 1 / classes)
+        flagged |= difference >= 0 and left > STANDARD_ERRORS * error_left
+    return Finding(difference, error, flagged)
+
+
+def _mean(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """The mean over images and its standard error, no smaller than one image."""
+    return float(values.mean()), float(max(values.std(ddof=1) / np.sqrt(len(values)), 1 / len(values)))

@@ -6,8 +6,9 @@ that follow; where it is random every run spends its whole budget, and other dra
 last word.
 """
 
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,13 +18,15 @@ from jaxtyping import Array, Int, Key
 
 from defenses.defense import Defense
 from sims.attacks.attack import Threat
+from sims.attacks.spelling import spelled
 from sims.attacks.table import build_attack, parse_attack
 from sims.engine import Result, Schedule, run_attack
 from sims.oracle import averaged, label_oracle, loss_oracle, score_oracle
-from sims.reevaluation import other_than, summed_scores, times_predicted
+from sims.reevaluation import summed_scores, times_predicted, times_right
+from sims.slots import NON_FINITE
 from sims.victims import Victim
 from sims.white_box.gradients import ROUTES, gradient_oracle
-from sims.white_box.table import build_white_box, is_white_box, members, parse_white_box
+from sims.white_box.table import Choice, build_white_box, is_white_box, members, parse_white_box
 
 RUN_STREAM, SELECTION_STREAM, RIVAL_STREAM = range(3)
 RIVAL_DRAWS = 10  # of a random defence, behind the ranking of the rivals
@@ -47,36 +50,54 @@ class Pursuit:
 
 
 class Caught(NamedTuple):
-    """What came of it: images (n, h, w, c), the strongest candidates; queries (n,) rows the network evaluated for each.
+    """What came of it: images (n, h, w, c), the strongest candidates; queries (n,) rows the runs evaluated for each.
 
-    evaluated, padded: rows forwarded in all, and only to fill a tile; those of a gradient go forward and back.
+    non_finite: (n,) bool, a run of the image stopped at an answer or a gradient that was not finite. evaluated, padded:
+    rows of the runs in all, and only to fill a tile; those of a gradient go forward and back. The draws that choose
+    between candidates and rank rivals come on top.
     """
 
     images: np.ndarray
     queries: np.ndarray
+    non_finite: np.ndarray
     evaluated: int
     padded: int
 
 
 class Run(NamedTuple):
-    """One run: the attack's text, and which of the rivals it is against (0 is the most likely other class)."""
+    """One run: the attack's text without its restarts, the run's number there, and the rival (0: the most likely)."""
 
     text: str
+    number: int
     rival: int
 
 
-def runs_of(text: str) -> list[Run]:
-    """The runs that an attack's text stands for; ValueError for a text that no table knows."""
-    return [run for member in members(text) for run in _runs_of_member(member)]
+def runs_of(text: str, classes: int) -> list[Run]:
+    """The runs that an attack's text stands for on a victim of so many classes; ValueError for an unknown text."""
+    return [run for member in members(text) for run in _runs_of_member(member) if run.rival < classes - 1]
+
+
+def most_rows(run: Run, pursuit: Pursuit, defense: Defense) -> int:
+    """Rows that the run may evaluate for one image: exactly so many of a random defence by a white-box attack."""
+    if not is_white_box(run.text):
+        return pursuit.threat.query_budget
+    choice = parse_white_box(run.text)
+    return choice.method.evaluations(choice.settings) * _draws(choice, defense)
+
+
+def _draws(choice: Choice, defense: Defense) -> int:
+    """Draws behind every gradient: a deterministic defence is asked once, and so is none at all."""
+    return choice.shared.eot if defense.randomized and choice.shared.route != "blind" else 1
 
 
 def _runs_of_member(text: str) -> Iterator[Run]:
     if not is_white_box(text):
-        yield Run(text, 0)
+        yield Run(text, 0, 0)
         return
     choice = parse_white_box(text)
-    for _ in range(choice.shared.restarts):
-        yield from (Run(text, rival) for rival in range(choice.method.rivals(choice.settings)))
+    rivals, once = choice.method.rivals(choice.settings), replace(choice.shared, restarts=1)
+    for number in range(choice.shared.restarts * rivals):
+        yield Run(spelled(text.partition(":")[0], choice.settings, once), number, number % rivals)
 
 
 def pursue(key: Key[Array, ""], text: str, pursuit: Pursuit, victim: Victim, defense: Defense) -> Caught:
@@ -85,76 +106,98 @@ def pursue(key: Key[Array, ""], text: str, pursuit: Pursuit, victim: Victim, def
     judge, selection = label_oracle(victim.classifier, defense), jax.random.fold_in(key, SELECTION_STREAM)
     best, most = images, np.full(len(images), -1)
     queries, totals = np.zeros(len(images), np.int64), np.zeros(2, np.int64)
-    runs = [run for run in runs_of(text) if run.rival < victim.classifier.num_classes - 1]
-    for number, run in enumerate(runs):
+    stopped = np.zeros(len(images), bool)
+    runs = runs_of(text, victim.classifier.num_classes)
+    for place, run in enumerate(runs):
         settled = (most > 0) & (not defense.randomized)
         if settled.all():
             break
-        result = _run(key, number, len(runs), run, pursuit, victim, defense, best, settled)
+        steps = _Steps(pursuit, place, len(runs), len(images))
+        result = _run(key, run, steps, pursuit, victim, defense, best, settled)
         votes = times_predicted(selection, judge, result.images, draws, pursuit.tile)
-        fooled = other_than(labels, votes)
+        fooled = draws - times_right(labels, votes)
         wins = fooled > most
         best = np.where(_wide(wins), result.images, best)
         most = np.maximum(most, fooled)
+        stopped |= result.status == NON_FINITE
         queries, totals = queries + result.queries, totals + np.array([result.evaluated, result.padded])
     pursuit.advance(len(runs) * len(images), len(runs) * len(images))
-    return Caught(best, queries, *map(int, totals))
+    return Caught(best, queries, stopped, *map(int, totals))
 
 
-def _run(key, number: int, runs: int, run: Run, pursuit: Pursuit, victim: Victim, defense: Defense, best, settled):
-    """One run over all images; a settled one costs nothing and keeps its best candidate."""
-    stream = jax.random.fold_in(jax.random.fold_in(key, RUN_STREAM), number)
-    folder = pursuit.checkpoints
-    checkpoint = None if folder is None else folder / f"run-{number}.npz"
+class _Steps(NamedTuple):
+    """Where the state of a run is saved, and whom it tells how far it is."""
 
-    def advance(finished: int, rows: int) -> None:
-        pursuit.advance(number * len(best) + finished, runs * len(best))
+    pursuit: Pursuit
+    place: int
+    runs: int
+    images: int
 
-    tell = (checkpoint, advance)
+    @property
+    def checkpoint(self) -> Path | None:
+        folder = self.pursuit.checkpoints
+        return None if folder is None else folder / f"run-{self.place}.npz"
+
+    def on_chunk(self, finished: int, rows: int) -> None:
+        self.pursuit.advance(self.place * self.images + finished, self.runs * self.images)
+
+
+def _run(key, run: Run, steps: _Steps, pursuit: Pursuit, victim: Victim, defense: Defense, best, settled) -> Result:
+    """One run over all images; a settled one costs nothing and keeps its best candidate.
+
+    Its stream depends on the attack and its number alone, so that an ensemble's member does what it does by itself.
+    """
+    member = jax.random.fold_in(jax.random.fold_in(key, RUN_STREAM), zlib.crc32(run.text.encode()))
+    stream = jax.random.fold_in(member, run.number)
     if is_white_box(run.text):
-        return _descend(stream, run, pursuit, victim, defense, np.where(_wide(settled), best, victim.images), tell)
-    result = _query(stream, run.text, pursuit, victim, defense, np.flatnonzero(~settled), tell)
-    everywhere = best.copy(), np.zeros(len(best), np.int64)
-    for whole, part in zip(everywhere, (result.images, result.queries), strict=True):
+        rivals = jax.random.fold_in(key, RIVAL_STREAM)
+        starts = np.where(_wide(settled), best, victim.images)
+        return _descend(stream, rivals, run, steps, pursuit, victim, defense, starts)
+    result = _query(stream, run.text, steps, pursuit, victim, defense, np.flatnonzero(~settled))
+    everywhere = best.copy(), np.zeros(len(best), np.int64), np.zeros(len(best), np.int64)
+    for whole, part in zip(everywhere, (result.images, result.queries, result.status), strict=True):
         whole[~settled] = part
-    return result._replace(images=everywhere[0], queries=everywhere[1])
+    return result._replace(images=everywhere[0], queries=everywhere[1], status=everywhere[2])
 
 
-def _descend(key, run: Run, pursuit: Pursuit, victim: Victim, defense: Defense, starts, tell) -> Result:
+def _descend(
+    key, rival_key, run: Run, steps: _Steps, pursuit: Pursuit, victim: Victim, defense: Defense, starts
+) -> Result:
     choice, attack = parse_white_box(run.text), build_white_box(run.text, pursuit.threat)
     method, route = choice.method, choice.shared.route
-    draws = choice.shared.eot if defense.randomized and route != "blind" else 1
-    oracle = gradient_oracle(victim.classifier, defense, method.loss, route, draws)
+    oracle = gradient_oracle(victim.classifier, defense, method.loss, route, _draws(choice, defense))
     rivals = victim.labels
     if method.rivals(choice.settings) > 1:
-        rivals = _ranked(jax.random.fold_in(key, RIVAL_STREAM), pursuit, victim, ROUTES[route](defense))[:, run.rival]
+        rivals = _ranked(rival_key, pursuit, victim, ROUTES[route](defense))[:, run.rival]
     return run_attack(
         key,
-        attack._replace(minimizes=defense.randomized or route == "blind"),
+        attack._replace(name=f"{attack.name} on {defense.name}", minimizes=defense.randomized or route == "blind"),
         oracle,
         victim.images,
         np.stack([victim.labels, rivals], axis=1),
         victim.ids,
-        Schedule(method.evaluations(choice.settings) * draws, pursuit.rows, pursuit.tile),
-        *tell,
-        starts=starts,
+        Schedule(most_rows(run, pursuit, defense), pursuit.rows, pursuit.tile),
+        steps.checkpoint,
+        steps.on_chunk,
+        starts,
     )
 
 
-def _query(key, text: str, pursuit: Pursuit, victim: Victim, defense: Defense, chosen, tell) -> Result:
+def _query(key, text: str, steps: _Steps, pursuit: Pursuit, victim: Victim, defense: Defense, chosen) -> Result:
     """The query attack on the chosen images; an image leaves a random defence when most of the selections agree."""
     attack, average = build_attack(text, pursuit.threat), parse_attack(text).average
     oracle = loss_oracle(victim.classifier, defense)
     stopping = f"majority:{pursuit.selections}" if defense.randomized else "first-success"
     return run_attack(
         key,
-        attack,
+        attack._replace(name=f"{attack.name} on {defense.name}"),
         averaged(oracle, average) if average > 1 else oracle,
         victim.images[chosen],
         victim.labels[chosen],
         victim.ids[chosen],
         Schedule(pursuit.threat.query_budget, pursuit.rows, pursuit.tile, stopping=stopping),
-        *tell,
+        steps.checkpoint,
+        steps.on_chunk,
     )
 
 

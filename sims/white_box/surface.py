@@ -28,9 +28,9 @@ def loss_surface(
 ) -> Float[np.ndarray, "points points"]:
     """Margin of the mean scores over `draws` >= 1 fresh draws at image + a g + b r, a down and b across.
 
-    offsets: the values of a and of b, pixel units. g: step of length 1 down the margin's gradient through the defence,
-    the mean of as many draws; r: the same of a random image with entries ±1. Points may leave the box, so that the
-    surface is not bent by it.
+    offsets: the values of a and of b, pixel units. g: step of length 1 down the gradient of the log-likelihood through
+    the defence, the mean of as many draws, and nothing where that gradient is zero; r: the same of a random image with
+    entries ±1. Points may leave the box, so that the surface is not bent by it.
     """
     gradients, across, judged = jax.random.split(key, 3)
     oracle = gradient_oracle(classifier, defense, cross_entropy, "through", draws)

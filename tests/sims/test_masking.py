@@ -37,6 +37,7 @@ def test_an_honest_defense_is_not_flagged():
     [
         ({"larger": 0.6}, 0),
         ({"unbounded": 0.4}, 1),
+        ({"larger": 0.4}, 0),  # gains nothing
         ({"longer": 0.5, "around": 0.6}, 2),
         ({"one-step": 0.2}, 3),
         ({"black-box": 0.1}, 4),
@@ -52,12 +53,19 @@ def test_each_check_sees_its_own_sign(change, check):
 def test_luck_is_not_flagged():
     """Two attacks equally strong, on images that fall by a coin: 3 standard errors are passed once in 740 times."""
     rng = np.random.default_rng(0)
-    check = CHECKS[0]
+    check = CHECKS[2]
     flags = [
-        find(check, {"larger": rng.integers(0, 2, 100) / 1, "base": rng.integers(0, 2, 100) / 1}, 10).flagged
+        find(check, {"longer": rng.integers(0, 2, 100) / 1, "base": rng.integers(0, 2, 100) / 1}, 10).flagged
         for _ in range(400)
     ]
     assert sum(flags) <= 4
+
+
+def test_a_defense_that_nothing_breaks_is_flagged():
+    """Fully masked: every gradient attack leaves everything."""
+    robust = {name: np.ones(40) for name in HONEST}
+    flagged = [check.name for check in CHECKS if find(check, robust, 10).flagged]
+    assert flagged == NAMES[:2]
 
 
 def test_one_image_more_is_not_flagged_and_all_images_are():

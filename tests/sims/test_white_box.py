@@ -12,7 +12,7 @@ from sims.attacks.attack import Threat
 from sims.attacks.ball import lengths
 from sims.engine import Schedule, run_attack
 from sims.oracle import label_oracle
-from sims.reevaluation import other_than, outvoted, times_predicted
+from sims.reevaluation import outvoted, times_predicted, times_right
 from sims.victims import Victim
 from sims.white_box.gradients import gradient_oracle
 from sims.white_box.pursuit import Pursuit, pursue, runs_of
@@ -39,7 +39,7 @@ def one_run(text, norm, defense=None, count=12, persists=False, **schedule):
     budget = choice.method.evaluations(choice.settings) * choice.shared.eot
     goals = np.stack([LABELS[:count], (LABELS[:count] + 1) % 4], axis=1)
     layout = Schedule(budget, 4, 2, 5)
-    rest = {name: schedule[name] for name in ("checkpoint", "starts") if name in schedule}
+    rest = {name: schedule[name] for name in ("checkpoint", "starts", "on_chunk") if name in schedule}
     return run_attack(KEY, attack, oracle, IMAGES[:count], goals, IDS[:count], layout, **rest), budget
 
 
@@ -65,14 +65,61 @@ def test_an_image_does_not_notice_its_queue(text):
     assert np.array_equal(few.queries, many.queries[:3])
 
 
+class Stopped(Exception):
+    pass
+
+
 def test_an_interrupted_run_ends_the_same(tmp_path):
-    saved = tmp_path / "run.npz"
-    whole, _ = one_run("apgd-ce:steps=20,eot=2", "l2", noise(0.1), persists=True, checkpoint=saved)
-    again, _ = one_run("apgd-ce:steps=20,eot=2", "l2", noise(0.1), persists=True, checkpoint=saved)
-    fresh, _ = one_run("apgd-ce:steps=20,eot=2", "l2", noise(0.1), persists=True)
-    for other in (again, fresh):
-        assert np.array_equal(whole.images, other.images)
-        assert np.array_equal(whole.queries, other.queries)
+    chunks = []
+
+    def stop_after_two(finished, rows):
+        chunks.append(rows)
+        if len(chunks) == 2:
+            raise Stopped
+
+    arguments, saved = ("apgd-ce:steps=20,eot=2", "l2", noise(0.1)), tmp_path / "run.npz"
+    with pytest.raises(Stopped):
+        one_run(*arguments, persists=True, checkpoint=saved, on_chunk=stop_after_two)
+    resumed, _ = one_run(*arguments, persists=True, checkpoint=saved)
+    whole, _ = one_run(*arguments, persists=True)
+    assert chunks[-1] < whole.evaluated
+    assert np.array_equal(whole.images, resumed.images)
+    assert np.array_equal(whole.queries, resumed.queries)
+
+
+def test_an_interrupted_pursuit_ends_the_same(tmp_path):
+    """Stopped in its second run, when some images are settled already."""
+    victim, text = behind(no_defense()), "pgd:steps=6,step_fraction=0.2,restarts=3"
+    threat, told = Threat("linf", EPSILON["linf"]), []
+
+    def stop_in_the_second_run(done, total):
+        told.append(done)
+        if done > total / 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        pursue(
+            KEY,
+            text,
+            Pursuit(threat, rows=4, tile=2, checkpoints=tmp_path, advance=stop_in_the_second_run),
+            victim,
+            no_defense(),
+        )
+    resumed = pursue(KEY, text, Pursuit(threat, rows=4, tile=2, checkpoints=tmp_path), victim, no_defense())
+    whole = pursue(KEY, text, Pursuit(threat, rows=4, tile=2), victim, no_defense())
+    assert np.array_equal(whole.images, resumed.images)
+    assert np.array_equal(whole.queries, resumed.queries)
+
+
+def test_gradients_that_are_not_finite_are_reported():
+    def apply(params, keys, images):
+        return images + 0 * jnp.sqrt(jnp.abs(images - images))  # its derivative is 0 · ∞
+
+    broken = no_defense()._replace(name="broken", apply=apply)
+    caught = pursue(KEY, "pgd:steps=8", Pursuit(Threat("linf", 0.1), rows=4, tile=2), behind(broken), broken)
+    assert caught.non_finite.all()
+    bare = pursue(KEY, "pgd:steps=8", Pursuit(Threat("linf", 0.1), rows=4, tile=2), behind(no_defense()), no_defense())
+    assert not bare.non_finite.any()
 
 
 def test_one_step_of_fgsm_is_the_sign_of_the_gradient():
@@ -138,7 +185,7 @@ def test_a_random_defense_is_attacked_to_the_end_and_judged_again():
         caught = pursue(KEY, text, pursuit, behind(defense), defense)
         votes = times_predicted(jax.random.key(5), judge, caught.images, draws, 4)
         assert (votes.sum(axis=1) == draws).all()
-        fooled[text] = other_than(LABELS, votes).mean() / draws
+        fooled[text] = 1 - times_right(LABELS, votes).mean() / draws
         if text != "null":
             assert (caught.queries == 9 * (16 if "eot" in text else 1)).all()
     assert fooled["pgd:steps=8,eot=16"] > fooled["null"] + 0.2
@@ -148,7 +195,7 @@ def test_a_random_defense_is_attacked_to_the_end_and_judged_again():
 def test_votes_are_lost_to_another_class_and_to_ties():
     votes = np.array([[5, 3, 2], [4, 4, 2], [0, 0, 10], [0, 0, 0]])
     assert outvoted(np.zeros(4, int), votes).tolist() == [False, True, True, True]
-    assert other_than(np.zeros(4, int), votes).tolist() == [5, 6, 10, 0]
+    assert times_right(np.zeros(4, int), votes).tolist() == [5, 4, 0, 0]
 
 
 def test_the_text_of_an_attack_is_read():
@@ -159,7 +206,8 @@ def test_the_text_of_an_attack_is_read():
         "apgd-dlr-targeted:route=around,eot=3",
         "square",
     )
-    assert len(runs_of("apgd-dlr-targeted:restarts=2")) == 18
+    assert len(runs_of("apgd-dlr-targeted:restarts=2", 10)) == 18
+    assert [run.rival for run in runs_of("apgd-dlr-targeted", 4)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -198,8 +246,13 @@ def test_a_victim_without_a_gradient_is_no_victim():
 
 
 def imports(path: Path) -> set[str]:
-    nodes = ast.walk(ast.parse(path.read_text()))
-    return {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
 
 
 def test_query_attacks_and_the_engine_know_no_white_box():

@@ -59,6 +59,7 @@ def test_the_report_by_hand():
             "predicted_clean": (("defense", "image", "class"), np.tile([4, 0, 0], (1, 3, 1))),
             "queries": (dims, np.full((1, 1, 3), 7)),
             "distance": (dims, np.full((1, 1, 3), 0.1)),
+            "non_finite": (dims, np.zeros((1, 1, 3), bool)),
             "evaluations": ("defense", [4]),
             "label": ("image", [0, 0, 0]),
         },

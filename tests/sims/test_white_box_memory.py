@@ -76,4 +76,4 @@ def test_pgd_with_ten_draws_needs_at_most_two_passes(dataset, kind):
     once = one_pass(classifier, defense, images, labels)
     ten = whole_attack(classifier, defense, images, labels, DRAWS)
     print(f"{kind} purifier on {dataset}: {ten:.2f} MB, one pass {once:.2f} MB, ratio {ten / once:.2f}")
-    assert ten <= 2 * once
+    assert ten <= 1.2 * once  # the bar is 2, which digits would pass at 1.76 without rematerialisation

@@ -21,6 +21,7 @@ from sims.oracle import victim_scores
 from sims.peers.gradients import differentiable_module
 from sims.victims import VictimOptions, load_victim
 from sims.white_box.pursuit import Pursuit, pursue
+from tests.conftest import compile_lightly
 from tests.sims.victims_for_tests import images, labels_of, linear_classifier, no_defense, noise
 
 torch = pytest.importorskip("torch", reason="needs the extra [peers]")
@@ -122,6 +123,7 @@ RADIUS = 25 / 255
 @pytest.fixture(scope="module")
 def robust_victim(tmp_path_factory):
     """ResNet-20 on digits, adversarially trained (PGD-10 within 25/255), and 500 held-out images that it gets right."""
+    compile_lightly(False)  # some thousand steps
     models, data = tmp_path_factory.mktemp("models"), digits.load()
     recipe = replace(recipe_for("resnet20", "digits"), epochs=40, adversary=adversary(255 * RADIUS))
     weights = trained(network_for("resnet20", data), recipe, data, 0, models)
