@@ -16,7 +16,10 @@ BLOCKS, EXAMPLES = ([text for language, text in FENCED if language == kind] for 
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 PYTHON = ".venv/bin/python -m "
 MODULES = [command.removeprefix(PYTHON).split() for command in COMMANDS if command.startswith(PYTHON)]
-SMALLER = {"attack": ["--images", "20", "--draws", "64"]}  # the slow test of the main job attacks all 200
+SMALLER = {  # the slow test of the main job attacks all 200
+    "attack": ["--images", "20", "--draws", "64"],
+    "white-box": ["--images", "10"],
+}
 MAIN = {folder: import_module(f"{folder}.command_line").main for folder in ("theory", "defenses", "sims", "figures")}
 TARGETS = [command.split()[1] for command in COMMANDS if command.startswith("make ")]
 
@@ -35,7 +38,11 @@ def test_every_command_of_the_readme_runs(tmp_path, models, monkeypatch, capsys)
         if module == "defenses" and "cifar10" in arguments and (arguments[0] == "evaluate" or not DATA.is_dir()):
             continue  # evaluate: run by test_published_accuracy; the rest needs real data
         arguments += SMALLER.get(arguments[0], [])
-        out = [] if module == "theory" or arguments in (["data"], ["attacks"]) else ["--out", str(tmp_path / "results")]
+        out = (
+            []
+            if module == "theory" or arguments in (["data"], ["attacks"], ["white-box-attacks"])
+            else ["--out", str(tmp_path / "results")]
+        )
         status = MAIN[module]([*arguments, *out])
         printed = capsys.readouterr()
         assert status == 0, f"{module} {' '.join(arguments)}: {printed.err[-500:]}"

@@ -12,6 +12,7 @@ SHIPPED = [
     ("second-moment", "moments", ".", 2),
     ("second-moment", "moments", "cifar10", 1),
     ("noise-variance", "diversity", "cifar10", 2),
+    ("loss-surface", "masking", "cifar10", 4),  # three defences and the scale
 ]
 
 
@@ -22,6 +23,16 @@ def test_shipped_record_draws_its_picture(name, experiment, folder, panels):
     assert len(figure.axes) == panels
     assert (DATA / folder / f"{name}.png").stat().st_size > 10_000
     assert not [word for word in record.manifest["argv"] if "/" in word]
+
+
+def test_the_quantizer_on_cifar10_hides_its_gradient():
+    """Flagged; BPDA breaks it; PGD blind to it does not."""
+    report = read(DATA / "cifar10" / "masking").manifest["report"]
+    assert report["flagged"] == ["quantizer", "random-quantizer"]
+    left = next(row for row in report["robust"] if row["defense"] == "quantizer")
+    assert left["base"] > 0.8
+    assert left["around"] < 0.05
+    assert left["blind"] > 0.35
 
 
 def test_noise_on_cifar10_reaches_its_limit():
