@@ -2,6 +2,7 @@
 
 Comparisons then are of attacks alone, on the same network, bit for bit the same scores.
 """
+# pyright: reportMissingImports=false
 
 from typing import Any
 
