@@ -28,8 +28,9 @@ def random_quantizer(levels: float) -> Defense:
     steps = _steps(levels)
 
     def apply(params, keys, images):
-        offsets = jax.vmap(lambda key: jax.random.uniform(key, images.shape[1:]))(keys)
-        return jnp.floor(jnp.minimum(images * steps + offsets, steps + 0.5)) / steps  # float32 rounds 1 + u up to 2
+        chances = jax.vmap(lambda key: jax.random.uniform(key, images.shape[1:]))(keys)
+        below = jnp.floor(images * steps)
+        return (below + (chances < images * steps - below)) / steps
 
     return Defense(f"random-quantizer-{steps + 1}", {}, apply, True)
 

@@ -79,3 +79,8 @@ def test_the_random_quantizer_keeps_the_mean():
 def test_quantizers_refuse_levels_that_are_no_levels(make, levels):
     with pytest.raises(ValueError, match=f"levels must be a whole number >= 2, got {levels:g}"):
         make(levels)
+
+
+def test_a_white_pixel_stays_white():
+    keys = jax.random.split(jax.random.key(0), 2000)
+    assert (random_quantizer(256).apply({}, keys, jnp.ones((2000, 16, 16, 1))) == 1).all()

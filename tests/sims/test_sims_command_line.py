@@ -51,7 +51,10 @@ BAD = {
     "white-box attack among queries": (["attack", "--attacks", "pgd"], "got 'pgd'"),
     "no such route": (["white-box", "--attacks", "pgd:route=over"], "pgd:route must be one of through, around, blind"),
     "ball without an end": (["white-box", "--epsilon", "inf"], "epsilon must be > 0 and finite, got inf"),
-    "more views than images": (["masking", "--views", "9", "--images", "5"], "views must be <= 5, the images, got 9"),
+    "more views than images": (
+        ["masking", "--views", "20", "--images", "12"],
+        "views must be <= 12, the images, got 20",
+    ),
     "levels that are none": (["masking", "--defenses", "quantizer:1"], "levels must be a whole number >= 2, got 1"),
     "too large a pool": (["diversity", "--pool-sizes", "50"], "pool_sizes must be <= 8"),
 }
