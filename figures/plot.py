@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from sims.records import Record, latest
+from sims.records import Record, latest, manifests
 
 Records = Mapping[str, Record]
 
@@ -30,7 +30,7 @@ def gather(plot: Plot, out: Path) -> dict[str, Record]:
 
 def never_run(plot: Plot, out: Path) -> list[str]:
     """The experiments that the figure needs and that have no record at all under `out`."""
-    return [name for name in plot.needs if not any((out / name).glob("[!.]*/manifest.json"))]
+    return [name for name in plot.needs if not manifests(out, name)]
 
 
 def victim(record: Record) -> str:

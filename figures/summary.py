@@ -12,7 +12,7 @@ from rich.table import Table
 from figures.plot import victim_options
 from figures.registry import PLOTS
 from figures.rendering import files
-from sims.records import Record, latest, read
+from sims.records import Record, latest, manifests, read
 
 SLOWED = "nes"
 """The attack whose slow-down is predicted."""
@@ -42,8 +42,7 @@ def summarise(out: Path) -> dict[str, Any]:
 
 def _verification(out: Path, victim: dict[str, str | None]) -> Record:
     """The newest record `verify` of that victim; ValueError names the command that makes one."""
-    manifests = sorted((out / "verify").glob("[!.]*/manifest.json"), key=lambda path: -path.stat().st_mtime_ns)
-    for manifest in manifests:
+    for manifest in manifests(out, "verify"):
         record = read(manifest.parent)
         if record.manifest.get("config", {}).get("victim") == victim:
             return record

@@ -110,19 +110,23 @@ def recall(folder: Path) -> Record:
     return record
 
 
+def manifests(out: Path, experiment: str) -> list[Path]:
+    """The manifests of an experiment's whole records, the newest first."""
+    return sorted((out / experiment).glob("[!.]*/manifest.json"), key=lambda path: -path.stat().st_mtime_ns)
+
+
 def latest(out: Path, experiment: str, variables: tuple[str, ...] = ()) -> Record:
     """The newest whole record of an experiment that has those variables; ValueError names the command to run."""
-    manifests = list((out / experiment).glob("[!.]*/manifest.json"))
-    if not manifests:
+    found = manifests(out, experiment)
+    if not found:
         raise ValueError(f"no record of {experiment} under {out}; run `python -m sims {experiment}` first")
-    manifests.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     absent = {}
-    for manifest in manifests:
+    for manifest in found:
         record = read(manifest.parent)
         absent[record.folder] = [name for name in variables if name not in record.data]
         if not absent[record.folder]:
             return record
-    newest = manifests[0].parent
+    newest = found[0].parent
     raise ValueError(f"record {newest} has no {', '.join(absent[newest])}; run `python -m sims {experiment}` again")
 
 

@@ -5,6 +5,7 @@ around some images, along the gradient and across it.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +114,9 @@ def _probe(config: Config, context: Context, victim: Victim, name: str, probe: s
     attack, epsilon = _probes(config)[probe]
     defense, task = victim.defenses[name], f"{probe} on {name}"
 
-    def advance(done: int, total: int) -> None:
-        context.advance(task, done, total)
-
     folder = Path(context.checkpoints) / f"{probe}-{name.replace('/', '_')}"
     threat = Threat(config.norm, epsilon, config.query_budget)
-    pursuit = Pursuit(threat, config.evaluations, config.rows, config.tile, folder, advance)
+    pursuit = Pursuit(threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task))
     key = jax.random.fold_in(_key(config, ATTACK_STREAM), list(_probes(config)).index(probe))
     caught = pursue(key, attack, pursuit, victim, defense)
     draws = config.evaluations if defense.randomized else 1

@@ -5,6 +5,7 @@ defence that no attack has seen, and so are the clean images (the null attack of
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,9 @@ def _pursue(config: Config, context: Context, victim: Victim, name: str, text: s
     task = f"{text} on {name}"
     folder = Path(context.checkpoints) / f"{text}-{name}".replace("/", "_")
 
-    def advance(done: int, total: int) -> None:
-        context.advance(task, done, total)
-
-    pursuit = Pursuit(config.threat, config.evaluations, config.rows, config.tile, folder, advance)
+    pursuit = Pursuit(
+        config.threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task)
+    )
     key = jax.random.fold_in(jax.random.key(config.seed), ATTACK_STREAM)
     return pursue(key, text, pursuit, victim, victim.defenses[name])
 

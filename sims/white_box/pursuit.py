@@ -9,6 +9,7 @@ last word.
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +18,11 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from defenses.defense import Defense
-from sims.attacks.attack import Threat
+from sims.attacks.attack import Attack, Threat
 from sims.attacks.spelling import spelled
 from sims.attacks.table import build_attack, parse_attack
 from sims.engine import Result, Schedule, run_attack
-from sims.oracle import averaged, label_oracle, loss_oracle, score_oracle
+from sims.oracle import Oracle, averaged, label_oracle, loss_oracle, score_oracle
 from sims.reevaluation import summed_scores, times_predicted, times_right
 from sims.slots import NON_FINITE
 from sims.victims import Victim
@@ -108,12 +109,13 @@ def pursue(key: Key[Array, ""], text: str, pursuit: Pursuit, victim: Victim, def
     queries, totals = np.zeros(len(images), np.int64), np.zeros(2, np.int64)
     stopped = np.zeros(len(images), bool)
     runs = runs_of(text, victim.classifier.num_classes)
+    descent = cache(partial(_descent, key, pursuit, victim, defense))  # one object per text, compiled once
     for place, run in enumerate(runs):
         settled = (most > 0) & (not defense.randomized)
         if settled.all():
             break
         steps = _Steps(pursuit, place, len(runs), len(images))
-        result = _run(key, run, steps, pursuit, victim, defense, best, settled)
+        result = _run(key, run, steps, pursuit, victim, defense, descent, best, settled)
         votes = times_predicted(selection, judge, result.images, draws, pursuit.tile)
         fooled = draws - times_right(labels, votes)
         wins = fooled > most
@@ -142,7 +144,9 @@ class _Steps(NamedTuple):
         self.pursuit.advance(self.place * self.images + finished, self.runs * self.images)
 
 
-def _run(key, run: Run, steps: _Steps, pursuit: Pursuit, victim: Victim, defense: Defense, best, settled) -> Result:
+def _run(
+    key, run: Run, steps: _Steps, pursuit: Pursuit, victim: Victim, defense: Defense, descent, best, settled
+) -> Result:
     """One run over all images; a settled one costs nothing and keeps its best candidate.
 
     Its stream depends on the attack and its number alone, so that an ensemble's member does what it does by itself.
@@ -150,9 +154,8 @@ def _run(key, run: Run, steps: _Steps, pursuit: Pursuit, victim: Victim, defense
     member = jax.random.fold_in(jax.random.fold_in(key, RUN_STREAM), zlib.crc32(run.text.encode()))
     stream = jax.random.fold_in(member, run.number)
     if is_white_box(run.text):
-        rivals = jax.random.fold_in(key, RIVAL_STREAM)
         starts = np.where(_wide(settled), best, victim.images)
-        return _descend(stream, rivals, run, steps, pursuit, victim, defense, starts)
+        return _descend(stream, descent(run.text), run, steps, pursuit, victim, defense, starts)
     result = _query(stream, run.text, steps, pursuit, victim, defense, np.flatnonzero(~settled))
     everywhere = best.copy(), np.zeros(len(best), np.int64), np.zeros(len(best), np.int64)
     for whole, part in zip(everywhere, (result.images, result.queries, result.status), strict=True):
@@ -160,21 +163,34 @@ def _run(key, run: Run, steps: _Steps, pursuit: Pursuit, victim: Victim, defense
     return result._replace(images=everywhere[0], queries=everywhere[1], status=everywhere[2])
 
 
-def _descend(
-    key, rival_key, run: Run, steps: _Steps, pursuit: Pursuit, victim: Victim, defense: Defense, starts
-) -> Result:
-    choice, attack = parse_white_box(run.text), build_white_box(run.text, pursuit.threat)
+class _Descent(NamedTuple):
+    """What the runs of one white-box attack share: the attack, what it sees, and the rivals (n, k) in their order."""
+
+    attack: Attack
+    oracle: Oracle
+    rivals: Int[np.ndarray, "n k"]
+
+
+def _descent(key, pursuit: Pursuit, victim: Victim, defense: Defense, text: str) -> _Descent:
+    choice, attack = parse_white_box(text), build_white_box(text, pursuit.threat)
     method, route = choice.method, choice.shared.route
+    attack = attack._replace(name=f"{attack.name} on {defense.name}", minimizes=defense.randomized or route == "blind")
     oracle = gradient_oracle(victim.classifier, defense, method.loss, route, _draws(choice, defense))
-    rivals = victim.labels
-    if method.rivals(choice.settings) > 1:
-        rivals = _ranked(rival_key, pursuit, victim, ROUTES[route](defense))[:, run.rival]
+    if method.rivals(choice.settings) == 1:
+        return _Descent(attack, oracle, victim.labels[:, None])
+    ranked = _ranked(jax.random.fold_in(key, RIVAL_STREAM), pursuit, victim, ROUTES[route](defense))
+    return _Descent(attack, oracle, ranked)
+
+
+def _descend(
+    key, descent: _Descent, run: Run, steps: _Steps, pursuit: Pursuit, victim: Victim, defense: Defense, starts
+) -> Result:
     return run_attack(
         key,
-        attack._replace(name=f"{attack.name} on {defense.name}", minimizes=defense.randomized or route == "blind"),
-        oracle,
+        descent.attack,
+        descent.oracle,
         victim.images,
-        np.stack([victim.labels, rivals], axis=1),
+        np.stack([victim.labels, descent.rivals[:, run.rival]], axis=1),
         victim.ids,
         Schedule(most_rows(run, pursuit, defense), pursuit.rows, pursuit.tile),
         steps.checkpoint,
