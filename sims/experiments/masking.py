@@ -19,16 +19,16 @@ from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball
 from sims.engine import Schedule
 from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
-from sims.oracle import label_oracle
+from sims.experiments.white_box import judged
 from sims.ranges import check_counts
-from sims.reevaluation import times_predicted, times_right
+from sims.reevaluation import times_right
 from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from sims.white_box.cost import passes
 from sims.white_box.masking import CHECKS, Check, find, probes
 from sims.white_box.pursuit import Pursuit, pursue
 from sims.white_box.surface import loss_surface
 
-ATTACK_STREAM, EVALUATION_STREAM, SURFACE_STREAM = 1, 2, 3
+ATTACK_STREAM, SURFACE_STREAM = 1, 3  # 2 judges, in white_box
 GRID = 41  # points along and across
 REACH = 2.0  # radii to each side
 COLUMNS = ("defense", "check", "stronger", "weaker", "difference", "standard_error", "flagged")
@@ -120,8 +120,7 @@ def _probe(config: Config, context: Context, victim: Victim, name: str, probe: s
     key = jax.random.fold_in(_key(config, ATTACK_STREAM), list(_probes(config)).index(probe))
     caught = pursue(key, attack, pursuit, victim, defense)
     draws = config.evaluations if defense.randomized else 1
-    judge = label_oracle(victim.classifier, defense)
-    votes = times_predicted(_key(config, EVALUATION_STREAM), judge, caught.images, draws, config.tile)
+    votes = judged(config, victim, name, caught.images, draws)
     return times_right(victim.labels, votes) / draws, caught.non_finite
 
 

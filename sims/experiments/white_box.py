@@ -137,8 +137,11 @@ def _dataset(config: Config, victim: Victim, caught: list[list[Any]]) -> xr.Data
     return xr.Dataset(data, coordinates)
 
 
-def judged(config: Config, victim: Victim, name: str, images: np.ndarray, draws: int) -> np.ndarray:
-    """(n, classes) predictions of fresh draws; the draws of a defence are the same for every attack, paired."""
+def judged(config: Any, victim: Victim, name: str, images: np.ndarray, draws: int) -> np.ndarray:
+    """(n, classes) predictions of fresh draws; the draws of a defence are the same for every attack, paired.
+
+    config: of an experiment, with its seed and tile.
+    """
     key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM)
     oracle = label_oracle(victim.classifier, victim.defenses[name])
     return times_predicted(key, oracle, images, draws, config.tile)

@@ -42,6 +42,10 @@ class ApgdTargeted(Apgd):
     rivals: int = 9
     """The most likely other classes of the clean image, tried one after the other, >= 1."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError without a rival: there would be no run at all."""
+        check_counts(self, rivals=1)
+
 
 class Point(NamedTuple):
     """An evaluated image (h, w, c), its loss () and the gradient (h, w, c)."""
