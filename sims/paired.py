@@ -1,13 +1,13 @@
 """Two attacks on the same images: what one leaves beside the other, with paired bootstrap intervals over the images."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 
 from sims.slow_down import LEVEL, RESAMPLES, Interval
 
 
-def difference_of_shares(ours: Bool[np.ndarray, " n"], theirs: Bool[np.ndarray, " n"], seed: int) -> Interval:
-    """Share of images for which `ours` holds minus that of `theirs`."""
+def difference_of_shares(ours: Shaped[np.ndarray, " n"], theirs: Shaped[np.ndarray, " n"], seed: int) -> Interval:
+    """Share of images for which `ours` holds minus that of `theirs`; per image a bool, or the share of its runs."""
     gaps = ours.astype(float) - theirs.astype(float)
     return _interval(float(gaps.mean()), gaps[_resamples(len(gaps), seed)].mean(axis=1))
 

@@ -23,6 +23,10 @@ EXPERIMENTS = {
         "sims.experiments.compare",
         "our attacks beside Foolbox, ART and torchattacks; needs the extra [peers]",
     ),
+    "compare-white-box": (
+        "sims.experiments.compare_white_box",
+        "our white-box attacks beside torchattacks and AutoAttack; needs the extra [peers]",
+    ),
     "bench": ("sims.experiments.bench", "overhead and waste of the engine, as ratios in one run"),
 }
 

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from defenses.classifiers.classifier import Classifier
 from defenses.defense import Defense
@@ -26,24 +25,29 @@ def differentiable_module(classifier: Classifier, defense: Defense, seed: int) -
     import torch
 
     params, scores = (defense.params, classifier.params), victim_scores(classifier, defense)
-    forward = jax.jit(scores)
+    forward, back = jax.jit(scores), jax.jit(lambda back, cotangents: back(cotangents)[0])
 
     @jax.jit
-    def backward(params, keys, images, cotangents):
-        return jax.vjp(lambda images: scores(params, keys, images), images)[1](cotangents)[0]
+    def forward_and_back(params, keys, images):
+        return jax.vjp(lambda images: scores(params, keys, images), images)
 
     class Scores(torch.autograd.Function):
         @staticmethod
         def forward(context, images, first):
             rows = images.detach().permute(0, 2, 3, 1).numpy()
-            context.first, context.rows = first, rows
-            return torch.from_numpy(_tiled(forward, params, _keys(seed, first, len(rows)), rows))
+            keys = _keys(seed, first, len(rows))
+            if not context.needs_input_grad[0]:
+                return _joined([forward(params, keys[tile], rows[tile]) for tile in _tiles(len(rows))], len(rows))
+            answers = [forward_and_back(params, keys[tile], rows[tile]) for tile in _tiles(len(rows))]
+            context.back = [answer[1] for answer in answers]
+            return _joined([answer[0] for answer in answers], len(rows))
 
         @staticmethod
         def backward(context, *cotangents):
-            keys = _keys(seed, context.first, len(context.rows))
-            gradient = _tiled(backward, params, keys, context.rows, cotangents[0].numpy())
-            return torch.from_numpy(gradient).permute(0, 3, 1, 2), None
+            rows = cotangents[0].numpy()
+            each = zip(context.back, _tiles(len(rows)), strict=True)
+            gradient = _joined([back(tile_back, rows[tile]) for tile_back, tile in each], len(rows))
+            return gradient.permute(0, 3, 1, 2), None
 
     class Module(torch.nn.Module):
         def __init__(self):
@@ -62,10 +66,14 @@ def _keys(seed: int, first: int, count: int):
     return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), first + jnp.arange(count))
 
 
-def _tiled(function, params, keys, *arrays: Float[np.ndarray, "n ..."]) -> np.ndarray:
-    """The function over tiles of rows, the last one filled up with its last row."""
-    count = len(arrays[0])
+def _tiles(count: int) -> list[np.ndarray]:
+    """Which rows every pass takes: TILE of them, the last one filled up with the last row."""
     filled = np.minimum(np.arange(-(-count // TILE) * TILE), count - 1)
-    tiles = [filled[i : i + TILE] for i in range(0, len(filled), TILE)]
-    parts = [np.asarray(function(params, keys[rows], *(array[rows] for array in arrays))) for rows in tiles]
-    return np.concatenate(parts)[:count]
+    return list(filled.reshape(-1, TILE))
+
+
+def _joined(parts: list[Any], count: int) -> Any:
+    """The answers of all passes as a tensor (count, ...), without what filled up the last one."""
+    import torch
+
+    return torch.from_numpy(np.concatenate([np.asarray(part) for part in parts])[:count])

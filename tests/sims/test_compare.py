@@ -213,7 +213,7 @@ def test_missing_packages_are_named_in_one_line(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(table, "find_spec", lambda name: None if name in ("torch", "foolbox") else object())
     assert main(["compare", "--pairs", "nes-foolbox", "--out", str(tmp_path)]) == 2
     complaint = capsys.readouterr().err.strip()
-    assert complaint == ("error: compare needs the extra [peers], see `make test-peers`; missing: foolbox, torch")
+    assert complaint == ("error: comparisons need the extra [peers], see `make test-peers`; missing: foolbox, torch")
 
 
 def test_an_unknown_pair_is_refused(capsys):
