@@ -64,20 +64,21 @@ def test_the_gradient_is_that_of_the_draw_that_was_seen():
 
 
 RADII = {"linf": 0.03, "l2": 0.15}  # about half of the images fall
-OURS = {"ensemble": "apgd-ce"}  # on a linear network the first member is as good as all
 
 
-@pytest.mark.parametrize("name", GRADIENT_PEERS)
+@pytest.mark.parametrize("name", [name for name in GRADIENT_PEERS if name != "ensemble-autoattack"])
 def test_both_sides_break_the_same_images_of_a_linear_network(name):
-    """The best point of a linear network's ball is known: whoever misses it is wrong, and a weak twin does."""
+    """The best point of a linear network's ball is known: whoever misses it is wrong, and a weak twin does.
+
+    AutoAttack's ensemble wants more than nine classes.
+    """
     peer, classifier, clean = GRADIENT_PEERS[name], linear_classifier(), images(12)
     labels, radius = labels_of(classifier, clean), RADII[peer.norm]
     victim = Victim(classifier, {"none": no_defense()}, clean, labels, np.arange(12))
     module = differentiable_module(classifier, no_defense(), 0)
     theirs = run_gradient_peer(peer, module, GradientTask(clean, labels, radius, 0))
-    text = OURS.get(peer.ours, peer.ours)
-    ours = pursue(jax.random.key(0), text, Pursuit(Threat(peer.norm, radius)), victim, no_defense()).images
-    weak = pursue(jax.random.key(0), text, Pursuit(Threat(peer.norm, radius / 3)), victim, no_defense()).images
+    ours = pursue(jax.random.key(0), peer.ours, Pursuit(Threat(peer.norm, radius)), victim, no_defense()).images
+    weak = pursue(jax.random.key(0), peer.ours, Pursuit(Threat(peer.norm, radius / 3)), victim, no_defense()).images
     left, other, weaker = (labels_of(classifier, final) == labels for final in (ours, theirs, weak))
     assert 0 < left.sum() < 12
     assert np.array_equal(left, other)
