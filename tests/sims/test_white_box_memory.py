@@ -67,8 +67,15 @@ def purifier(kind, channels):
 
 
 @pytest.mark.as_users_compile
-@pytest.mark.parametrize("kind", ["random", "patchwise"])
-@pytest.mark.parametrize("dataset", ["digits", "cifar10"])
+@pytest.mark.parametrize(
+    ("dataset", "kind"),
+    [
+        ("digits", "patchwise"),
+        ("cifar10", "random"),
+        pytest.param("digits", "random", marks=pytest.mark.slow),
+        pytest.param("cifar10", "patchwise", marks=pytest.mark.slow),
+    ],
+)
 def test_pgd_with_ten_draws_needs_at_most_two_passes(dataset, kind):
     classifier = network(dataset)
     defense = purifier(kind, classifier.image_shape[-1])
