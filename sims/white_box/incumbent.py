@@ -1,4 +1,4 @@
-"""The best image of a white-box attack so far, and where an attack begins."""
+"""The image of a white-box attack that stands so far, and where an attack begins."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from sims.attacks.attack import Queries, Report
+from sims.attacks.attack import Attack, Queries, Report
 from sims.attacks.ball import Norm, project
 from sims.oracle import Answer
 
@@ -39,6 +39,19 @@ def better(incumbent: Incumbent, image: Float[Array, "h w c"], answers: Answer) 
     fooled, loss = answers.fooled[0], answers.value.loss[0]
     wins = (fooled & ~incumbent.success) | ((fooled == incumbent.success) & (loss < incumbent.value))
     return jax.tree.map(lambda new, old: jnp.where(wins, new, old), Incumbent(image, fooled, loss), incumbent)
+
+
+def newest(attack: Attack) -> Attack:
+    """The attack on a random victim: the image answered last stands, since the best of noisy losses is half luck.
+
+    attack: of states with the field incumbent, and without images found by an earlier run.
+    """
+
+    def tell(state, queries, answers):
+        last = Incumbent(queries.images[0], answers.fooled[0], answers.value.loss[0])
+        return attack.tell(state, queries, answers)._replace(incumbent=last)
+
+    return attack._replace(tell=tell)
 
 
 def report(state) -> Report:

@@ -2,8 +2,8 @@
 
 Every final image is judged by fresh draws of the defence, those of a selection, and of each image the candidate is
 kept that fooled most of them. Where the defence is deterministic an image that has fallen is left alone by the runs
-that follow; where it is random every run spends its whole budget, and other draws than the selection's must have the
-last word.
+that follow. Where it is random every run spends its whole budget and ends with its last iterate, and other draws than
+the selection's must have the last word.
 """
 
 import zlib
@@ -27,6 +27,7 @@ from sims.reevaluation import summed_scores, times_predicted, times_right
 from sims.slots import NON_FINITE
 from sims.victims import Victim
 from sims.white_box.gradients import ROUTES, gradient_oracle
+from sims.white_box.incumbent import newest
 from sims.white_box.table import Choice, build_white_box, is_white_box, members, parse_white_box
 
 RUN_STREAM, SELECTION_STREAM, RIVAL_STREAM = range(3)
@@ -175,6 +176,7 @@ def _descent(key, pursuit: Pursuit, victim: Victim, defense: Defense, text: str)
     choice, attack = parse_white_box(text), build_white_box(text, pursuit.threat)
     method, route = choice.method, choice.shared.route
     attack = attack._replace(name=f"{attack.name} on {defense.name}", minimizes=defense.randomized or route == "blind")
+    attack = newest(attack) if defense.randomized and route != "blind" else attack
     oracle = gradient_oracle(victim.classifier, defense, method.loss, route, _draws(choice, defense))
     if method.rivals(choice.settings) == 1:
         return _Descent(attack, oracle, victim.labels[:, None])

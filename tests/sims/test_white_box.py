@@ -11,10 +11,11 @@ import pytest
 from sims.attacks.attack import Threat
 from sims.attacks.ball import lengths
 from sims.engine import Schedule, run_attack
-from sims.oracle import label_oracle
+from sims.oracle import Answer, label_oracle
 from sims.reevaluation import outvoted, times_predicted, times_right
 from sims.victims import Victim
-from sims.white_box.gradients import gradient_oracle
+from sims.white_box.gradients import Slope, gradient_oracle
+from sims.white_box.incumbent import newest
 from sims.white_box.pursuit import Pursuit, pursue, runs_of
 from sims.white_box.table import WHITE_BOX, build_white_box, members, parse_white_box
 from tests.sims.victims_for_tests import SHAPE, images, labels_of, linear_classifier, no_defense, noise
@@ -190,6 +191,41 @@ def test_a_random_defense_is_attacked_to_the_end_and_judged_again():
             assert (caught.queries == 9 * (16 if "eot" in text else 1)).all()
     assert fooled["pgd:steps=8,eot=16"] > fooled["null"] + 0.2
     assert fooled["pgd:steps=8,eot=16"] >= fooled["pgd:steps=8"] - 0.05
+
+
+def answered(attack, losses):
+    """Where the attack stands after queries with these losses, and the images it asked."""
+    clean, asked = jnp.asarray(IMAGES[0]), []
+    state = attack.init(KEY, clean, clean)
+    for step, loss in enumerate(losses):
+        queries = attack.ask(jax.random.fold_in(KEY, step), state)
+        asked.append(np.asarray(queries.images[0]))
+        slope = Slope(jnp.array([loss]), jax.random.normal(jax.random.fold_in(KEY, 100 + step), (1, *SHAPE)))
+        state = attack.tell(state, queries, Answer(slope, jnp.array([False])))
+    return attack.report(state), asked
+
+
+@pytest.mark.parametrize("text", ["pgd:steps=3", "apgd-ce:steps=3"])
+def test_the_best_iterate_stands_or_the_newest(text):
+    attack = build_white_box(text, Threat("linf", 0.1))
+    best, asked = answered(attack, [3.0, 1.0, 2.0])
+    last, again = answered(newest(attack), [3.0, 1.0, 2.0])
+    assert np.array_equal(asked, again)
+    assert np.array_equal(best.image, asked[1])
+    assert np.array_equal(last.image, asked[2])
+    assert (best.value, last.value) == (1.0, 2.0)
+
+
+def test_the_newest_stands_where_losses_are_noisy_alone(monkeypatch):
+    def refuse(attack):
+        raise RuntimeError("the newest stands")
+
+    monkeypatch.setattr("sims.white_box.pursuit.newest", refuse)
+    for defense, text in ((no_defense(), "pgd:steps=2"), (noise(0.1), "pgd:steps=2,route=blind")):
+        pursue(KEY, text, Pursuit(Threat("linf", 0.1), rows=4, tile=2), behind(defense), defense)
+    for route in ("through", "around"):
+        with pytest.raises(RuntimeError, match="the newest stands"):
+            pursue(KEY, f"pgd:route={route}", Pursuit(Threat("linf", 0.1)), behind(noise(0.1)), noise(0.1))
 
 
 def test_votes_are_lost_to_another_class_and_to_ties():
