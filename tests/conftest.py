@@ -11,12 +11,13 @@ from defenses import zoo
 from defenses.folders import Folders
 
 LONGEST = (
-    "test_readme.py",
     "test_attacks.py",
+    "test_recheck.py",
+    "test_white_box_experiments.py",
     "test_experiments.py",
+    "test_white_box.py",
     "test_random_victims.py",
     "test_engine.py",
-    "test_recheck.py",
     "test_architectures.py",
     "test_training.py",
 )

@@ -1,4 +1,4 @@
-"""The README's commands do what they are there for: every one of them is run."""
+"""The README's commands do what they are there for: every one is read in the fast set, and run in the slow one."""
 
 import os
 import re
@@ -29,6 +29,24 @@ def test_the_readme_names_all_four_folders_and_both_targets():
     assert TARGETS == ["run", "test"]
 
 
+@pytest.mark.parametrize("command", MODULES, ids=" ".join)
+def test_every_command_of_the_readme_is_understood(command, capsys):
+    """An experiment says what it would cost; a figure, a listing or a statement is shown; nothing is trained."""
+    module, *arguments = command
+    if module == "sims" and "--dry-run" not in arguments and not arguments[0].endswith("attacks"):
+        arguments.append("--dry-run")
+    named = arguments if module == "figures" else []
+    if named:
+        arguments = []
+    if module == "defenses" and arguments[0] in ("evaluate", "train"):
+        pytest.skip("run by test_published_accuracy and test_train_command")
+    assert MAIN[module](arguments) == 0
+    shown = capsys.readouterr().out
+    assert shown.strip()
+    assert all(name in shown for name in named)
+
+
+@pytest.mark.slow
 @pytest.mark.as_users_compile
 def test_every_command_of_the_readme_runs(tmp_path, models, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
