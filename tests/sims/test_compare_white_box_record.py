@@ -1,0 +1,48 @@
+"""The shipped comparisons of white-box attacks: README's table says what their records say, and none is far off."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sims.experiments.compare_white_box import report
+from sims.records import read
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FOLDERS = sorted((ROOT / "figures" / "data" / "compare-white-box").iterdir())
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.name)
+def shipped(request):
+    _, data, manifest = read(request.param)
+    return data, manifest, report(data, manifest)
+
+
+def test_the_saved_report_follows_from_the_saved_arrays(shipped):
+    _, manifest, again = shipped
+    assert manifest["report"] == again
+
+
+def test_no_final_image_of_ours_is_outside_the_ball(shipped):
+    data, _, again = shipped
+    assert data.sizes["image"] in (500, 1000)
+    assert {row["outside_the_ball"][0] for row in again["rows"]} == {0}
+
+
+def test_the_readme_has_its_lines(shipped):
+    _, manifest, again = shipped
+    readme = (ROOT / "README.md").read_text()
+    missing = [line for line in lines(manifest["config"], again) if line not in readme]
+    assert not missing, "\n".join(missing)
+
+
+def lines(config: dict[str, Any], again: dict[str, Any]) -> list[str]:
+    """A line of the README's table per pair."""
+    victim, starts = config["victim"], f"{config['starts']} start{'s' * (config['starts'] > 1)}"
+    where = f"{victim['model']} on {victim['dataset']}, {255 * config['epsilon']:.0f}/255, {starts}"
+    return [line(where, row) for row in again["rows"]]
+
+
+def line(where: str, row: dict[str, Any]) -> str:
+    gap, low, high = (f"{100 * x:+.1f}" for x in (row["difference"], *row["interval"]))
+    return f"| {where} | {row['pair']} | {100 * row['ours']:.1f} % | {100 * row['theirs']:.1f} % | {gap} [{low}, {high}] |"
