@@ -45,4 +45,5 @@ def lines(config: dict[str, Any], again: dict[str, Any]) -> list[str]:
 
 def line(where: str, row: dict[str, Any]) -> str:
     gap, low, high = (f"{100 * x:+.1f}" for x in (row["difference"], *row["interval"]))
-    return f"| {where} | {row['pair']} | {100 * row['ours']:.1f} % | {100 * row['theirs']:.1f} % | {gap} [{low}, {high}] |"
+    ours, theirs = (f"{100 * row[side]:.1f} %" for side in ("ours", "theirs"))
+    return f"| {where} | {row['pair']} | {ours} | {theirs} | {gap} [{low}, {high}] |"
