@@ -72,8 +72,8 @@ def main(argv: Sequence[str]) -> int:
 def _list() -> int:
     print("usage: python -m sims EXPERIMENT [options]; EXPERIMENT --help shows them with defaults and units\n")
     for name, (_, purpose) in EXPERIMENTS.items():
-        print(f"  {name:<12} {purpose}")
-    print("  attacks      the table of query attacks, with their settings and sources")
+        print(f"  {name:<18} {purpose}")
+    print("  attacks            the table of query attacks, with their settings and sources")
     print("  white-box-attacks  the table of attacks that see gradients")
     return 0
 

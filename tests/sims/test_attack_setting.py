@@ -96,9 +96,10 @@ def test_claims_stand_beside_fresh_draws(record):
     assert {attack for attack, _ in rows} == {"nes:num_directions=4", "null", best}
     fixed = rows["nes:num_directions=4", "mean-filter"]
     assert fixed["evaluations"] == 1
-    assert fixed["robust_average_of_n"] == fixed["robust_worst_of_n"] == pytest.approx(fixed["robust_accuracy"])
+    assert fixed["robust_average_of_n"] == pytest.approx(fixed["robust_accuracy"])
+    assert fixed["robust_worst_of_n"] == pytest.approx(fixed["robust_accuracy"])
     for row in rows.values():
-        assert row["robust_worst_of_n"] <= row["robust_average_of_n"]
+        assert row["robust_worst_of_n"] <= row["robust_average_of_n"] + 1e-9
     assert rows["null", "gaussian-noise:0.1"]["evaluations"] == 5
     assert record.data.sizes["count"] > 5
 
