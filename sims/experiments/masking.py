@@ -47,7 +47,7 @@ class Config:
     epsilon: float = 0.15
     """Radius of the ball, pixel units, > 0 and finite."""
     steps: int = 20
-    """Gradient steps of the basic attack; the longer one takes four times as many."""
+    """Gradient steps of the basic attack, >= 2; the longer one takes four times as many."""
     eot: int = 10
     """Fresh draws of a random defence behind every gradient."""
     query_budget: int = 2000
@@ -64,7 +64,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        check_counts(self, images=10, steps=1, eot=1, evaluations=1, views=1)
+        check_counts(self, images=10, steps=2, eot=1, evaluations=1, views=1)
         if self.views > self.images:
             raise ValueError(f"views must be <= {self.images}, the images, got {self.views}")
         check_seed(self.seed)

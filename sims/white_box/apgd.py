@@ -70,7 +70,7 @@ class Window(NamedTuple):
 
 
 class ApgdState(NamedTuple):
-    """clean, image, previous: (h, w, c), image the next iterate, previous the one before the last.
+    """clean, image, previous: (h, w, c), image the next iterate, previous the last one, or the best where it went on.
 
     evaluated: () int. loss: () of the last iterate. best: lowest loss. step: () step size, pixel units.
     """
@@ -119,7 +119,8 @@ def apgd(threat: Threat, settings: Apgd) -> Attack:
         inertia = jnp.where(first, 0.0, INERTIA)
         moved = _moved(norm, epsilon, state.clean, point, jnp.where(first, here.image, state.previous), step, inertia)
         incumbent = better(state.incumbent, here.image, answers)
-        return ApgdState(state.clean, moved, here.image, state.evaluated + 1, here.loss, best, step, window, incumbent)
+        evaluated = state.evaluated + 1
+        return ApgdState(state.clean, moved, point.image, evaluated, here.loss, best, step, window, incumbent)
 
     return Attack("apgd", "gradient", 1, init, ask, tell, report)
 

@@ -12,7 +12,7 @@ from sims.oracle import Answer
 
 
 class Incumbent(NamedTuple):
-    """The best image so far.
+    """The best image so far; by `newest`, the last.
 
     image: (h, w, c). success: () bool, it fooled the victim. value: () float32, its loss; inf before the first, -inf
     for one that an earlier run found.

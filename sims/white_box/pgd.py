@@ -2,7 +2,7 @@
 
 One gradient a step, and a last one that only judges: steps + 1 evaluations. Without momentum this is PGD (Madry et al.
 2018); with it, the gradients are divided by their ℓ1 length and summed as in MI-FGSM (Dong et al. 2018). The best
-iterate is kept, not the last.
+iterate of a deterministic victim is kept, not the last.
 """
 
 from dataclasses import dataclass

@@ -28,12 +28,15 @@ def projected(norm, point, clean, epsilon):
 
 
 def by_hand(norm, clean, start, epsilon, steps, rho=0.75):
-    """Algorithm 1 of Croce & Hein (2020), minimising: every iterate, and the step size it was left with."""
+    """Algorithm 1 of Croce & Hein (2020), minimising: every image asked, and the step size it was left with.
+
+    A halving puts the best point in the place of the iterate: the inertia of the step after it is counted from there.
+    """
     checkpoints, share, last = [], 0.22, 0.0
     while round(share * steps, 6) < steps:
         checkpoints.append(int(round(share * steps, 6)))
         last, share = share, share + max(share - last - 0.03, 0.06)
-    x, eta = [start], 2 * epsilon
+    x, path, eta = [start], [], 2 * epsilon
     losses, sizes = [], []
     best: tuple = (np.inf, None, None)
     at_last_check, halved_last, mark = None, True, 0
@@ -51,12 +54,13 @@ def by_hand(norm, clean, start, epsilon, steps, rho=0.75):
                 eta, (_, here, gradient) = eta / 2, best
             halved_last, at_last_check, mark = halve, best[0], k
         sizes.append(eta)
+        path.append(here)
         direction = np.sign(gradient) if norm == "linf" else gradient / np.linalg.norm(gradient)
         stepped = projected(norm, here - eta * direction, clean, epsilon)
         if k == 0:
             x.append(stepped)
         else:
-            x.append(projected(norm, here + 0.75 * (stepped - here) + 0.25 * (here - x[k - 1]), clean, epsilon))
+            x.append(projected(norm, here + 0.75 * (stepped - here) + 0.25 * (here - path[k - 1]), clean, epsilon))
     return np.array(x[:-1]), np.array(sizes)
 
 

@@ -299,4 +299,3 @@ def test_query_attacks_and_the_engine_know_no_white_box():
         assert not any((module + ".").startswith("sims.white_box.") for module in imports(path)), path
     assert any((module + ".").startswith("sims.white_box.") for module in imports(ROOT / "sims/white_box/pursuit.py"))
     assert all(method.build(Threat(), method.settings()).feedback == "gradient" for method in WHITE_BOX.values())
-    assert IMAGES.shape[1:] == SHAPE
