@@ -85,7 +85,8 @@ def _standard(module, images, labels, task: GradientTask):
     from pyautoattack import AutoAttack
 
     attack = AutoAttack(module, eps=task.epsilon, seed=task.seed, device="cpu")
-    return attack.run_standard_evaluation(images, labels, batch_size=BATCH)
+    moved, _ = attack.run_standard_evaluation(images, labels, batch_size=BATCH)
+    return moved
 
 
 HALF_A_POINT, A_POINT = 0.005, 0.01
