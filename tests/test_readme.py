@@ -15,9 +15,8 @@ BLOCKS, EXAMPLES = ([text for language, text in FENCED if language == kind] for 
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 PYTHON = ".venv/bin/python -m "
 MODULES = [command.removeprefix(PYTHON).split() for command in COMMANDS if command.startswith(PYTHON)]
-SMALLER = {  # the slow test of the main job runs at full size
+SMALLER = {  # the slow test of the main job attacks all 200
     "attack": ["--images", "20", "--draws", "64"],
-    "moments": ["--samples", "500", "--draws", "256"],
     "white-box": ["--images", "10"],
 }
 MAIN = {folder: import_module(f"{folder}.command_line").main for folder in ("theory", "defenses", "sims", "figures")}

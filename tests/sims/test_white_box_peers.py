@@ -1,3 +1,6 @@
+"""Our white-box attacks beside torchattacks and AutoAttack: the same networks and images, JAX gradients for all."""
+# pyright: reportMissingImports=false
+
 import json
 import os
 from dataclasses import replace
@@ -122,6 +125,10 @@ def test_the_ensemble_agrees_with_autoattack_on_a_robust_network(capsys, tmp_pat
     pairs = ["pgd-torchattacks", "apgd-ce-autoattack", "apgd-dlr-autoattack", "ensemble-autoattack"]
     rows = compared(capsys, tmp_path, *victim, "--pairs", *pairs)
     left = {name.rpartition("-")[0]: row["ours"] for name, row in rows.items()}
+    alone = ["--defenses", "none", "--attacks", "apgd-dlr-targeted", "square", "--out", str(tmp_path), "--json"]
+    assert main(["white-box", *victim, *alone]) == 0
+    members = json.loads(capsys.readouterr().out)["rows"]
+    left |= {row["attack"]: row["robust_average_of_n"] for row in members}
     assert left["apgd-ce"] <= left["pgd"]
     assert all(left["ensemble"] <= share for share in left.values())
     assert rows["ensemble-autoattack"]["ok"]
