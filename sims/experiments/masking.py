@@ -23,7 +23,7 @@ from sims.experiments.white_box import judged
 from sims.ranges import check_counts
 from sims.reevaluation import times_right
 from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
-from sims.white_box.cost import passes
+from sims.white_box.cost import judgements, passes
 from sims.white_box.masking import CHECKS, Check, find, probes
 from sims.white_box.pursuit import Pursuit, pursue
 from sims.white_box.surface import loss_surface
@@ -72,12 +72,13 @@ class Config:
         check_different(self, "defenses")
         for name in self.defenses:
             zoo.check_defense(name)
-        Schedule(self.query_budget, self.rows, self.tile)
+        Schedule(self.query_budget, self.rows, self.tile, stopping=f"majority:{self.evaluations}")  # of a query attack
 
 
 def plan(config: Config) -> Plan:
     """Forward passes when no image falls, a gradient counted as three."""
-    each = sum(passes(probe.attack, config.query_budget) for probe in _probes(config).values())
+    attacks = [probe.attack for probe in _probes(config).values()]
+    each = sum(passes(text, config.query_budget) for text in attacks) + config.evaluations * judgements(attacks)
     surface = config.views * GRID**2 * config.evaluations
     rows = len(config.defenses) * (config.images * each + surface)
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), 600 + config.images * _pixels(config) * 64 / 1e6)
@@ -89,12 +90,14 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     names = tuple(_probes(config))
     probed = [[_probe(config, context, victim, name, probe) for probe in names] for name in config.defenses]
     robust, non_finite = (np.array([[pair[part] for pair in row] for row in probed]) for part in (0, 1))
+    clean = np.array([_right(config, victim, name, victim.images) for name in config.defenses])
     offsets = np.linspace(-REACH, REACH, GRID) * config.epsilon
     surfaces = [
         [_surface(config, victim, name, view, offsets) for view in range(config.views)] for name in victim.defenses
     ]
     data = {
         "robust": (("defense", "probe", "image"), robust, {"long_name": "share of fresh draws not fooled"}),
+        "clean": (("defense", "image"), clean, {"long_name": "share of fresh draws right on the clean image"}),
         "non_finite": (
             ("defense", "probe", "image"),
             non_finite,
@@ -119,9 +122,13 @@ def _probe(config: Config, context: Context, victim: Victim, name: str, probe: s
     pursuit = Pursuit(threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task))
     key = jax.random.fold_in(_key(config, ATTACK_STREAM), list(_probes(config)).index(probe))
     caught = pursue(key, attack, pursuit, victim, defense)
-    draws = config.evaluations if defense.randomized else 1
-    votes = judged(config, victim, name, caught.images, draws)
-    return times_right(victim.labels, votes) / draws, caught.non_finite
+    return _right(config, victim, name, caught.images), caught.non_finite
+
+
+def _right(config: Config, victim: Victim, name: str, images: np.ndarray) -> np.ndarray:
+    """(n,) the share of fresh draws in which each image is right."""
+    draws = config.evaluations if victim.defenses[name].randomized else 1
+    return times_right(victim.labels, judged(config, victim, name, images, draws)) / draws
 
 
 def _surface(config: Config, victim: Victim, name: str, view: int, offsets: np.ndarray) -> np.ndarray:
@@ -155,6 +162,7 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
     robust = [
         {
             "defense": str(name),
+            "clean": float(data.clean.sel(defense=name).mean()),
             **{str(p): float(data.robust.sel(defense=name, probe=p).mean()) for p in data.probe.values},
         }
         for name in data.defense.values

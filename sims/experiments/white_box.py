@@ -26,7 +26,7 @@ from sims.oracle import label_oracle
 from sims.ranges import check_counts
 from sims.reevaluation import times_predicted
 from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
-from sims.white_box.cost import passes
+from sims.white_box.cost import judgements, passes
 from sims.white_box.pursuit import Pursuit, pursue
 from sims.white_box.table import build_white_box, is_white_box, members
 
@@ -65,7 +65,7 @@ class Config:
         check_different(self, "defenses", "attacks")
         for name in self.defenses:
             zoo.check_defense(name)
-        Schedule(self.query_budget, self.rows, self.tile)
+        Schedule(self.query_budget, self.rows, self.tile, stopping=f"majority:{self.evaluations}")  # of a query attack
         for member in (member for text in self.attacks for member in members(text)):
             self._check_attack(member)
 
@@ -84,7 +84,7 @@ class Config:
 def plan(config: Config) -> Plan:
     """Forward passes when no image falls, a gradient counted as three."""
     each = sum(passes(text, config.query_budget) for text in config.attacks)
-    rows = len(config.defenses) * config.images * (each + len(config.attacks) * config.evaluations)
+    rows = len(config.defenses) * config.images * (each + config.evaluations * judgements(config.attacks))
     pixels = np.prod(zoo.SOURCES[config.victim.dataset].image_shape)
     megabytes = 600 + 4 * (len(config.defenses) * len(config.attacks) + 8) * config.images * int(pixels) / 1e6
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), megabytes)

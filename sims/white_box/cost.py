@@ -1,5 +1,7 @@
 """What an attack costs at most, in forward passes: a gradient goes forward and back and counts as three."""
 
+from collections.abc import Sequence
+
 from sims.white_box.pursuit import runs_of
 from sims.white_box.table import is_white_box, parse_white_box
 
@@ -9,6 +11,14 @@ FORWARD_AND_BACK = 3
 def passes(text: str, query_budget: int, classes: int = 10) -> int:
     """Forward passes for one image that never falls; ValueError for a text that no table knows."""
     return sum(_passes(run.text, query_budget) for run in runs_of(text, classes))
+
+
+def judgements(texts: Sequence[str], classes: int = 10) -> int:
+    """How often the images of those attacks are judged by fresh draws: every run's, the clean ones, and the best ones.
+
+    The clean ones are judged as the last candidate of every attack, and once more beside the best ones of all.
+    """
+    return 1 + sum(len(runs_of(text, classes)) + 2 for text in texts)
 
 
 def _passes(text: str, query_budget: int) -> int:

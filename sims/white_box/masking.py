@@ -3,7 +3,8 @@
 An attack that can do more must not achieve less. Each check compares two attacks on the same images, or one attack
 with chance, and is failed when the difference is above 3 standard errors, which are taken as one image at least; one
 check is also failed by attacks that gain nothing at all. A defence that fails a check, or whose gradients are not
-finite, is flagged: its robust accuracy under gradients that go through it says nothing.
+finite, is flagged: its robust accuracy under gradients that go through it says nothing. The radius must be one at which
+an undefended network falls: at one that does nothing, every defence fails the check that has to gain.
 """
 
 from typing import NamedTuple

@@ -1,9 +1,10 @@
 """A white-box attack on a set of images: run after run, from new starting points and against new rivals.
 
 Every final image is judged by fresh draws of the defence, those of a selection, and of each image the candidate is
-kept that fooled most of them. Where the defence is deterministic an image that has fallen is left alone by the runs
-that follow. Where it is random every run spends its whole budget and ends with its last iterate, and other draws than
-the selection's must have the last word.
+kept that fooled most of them; the last candidate is the clean image, which a defence may get wrong by itself. Where
+the defence is deterministic an image that has fallen is left alone by the runs that follow. Where it is random every
+run spends its whole budget and ends with its last iterate, and other draws than the selection's must have the last
+word.
 """
 
 import zlib
@@ -106,6 +107,10 @@ def pursue(key: Key[Array, ""], text: str, pursuit: Pursuit, victim: Victim, def
     """Attack the victim's images behind `defense` by the attack of that text; ValueError as the tables raise it."""
     images, labels, draws = victim.images, victim.labels, pursuit.selections if defense.randomized else 1
     judge, selection = label_oracle(victim.classifier, defense), jax.random.fold_in(key, SELECTION_STREAM)
+
+    def fooled_by(candidates: np.ndarray) -> np.ndarray:
+        return draws - times_right(labels, times_predicted(selection, judge, candidates, draws, pursuit.tile))
+
     best, most = images, np.full(len(images), -1)
     queries, totals = np.zeros(len(images), np.int64), np.zeros(2, np.int64)
     stopped = np.zeros(len(images), bool)
@@ -117,13 +122,13 @@ def pursue(key: Key[Array, ""], text: str, pursuit: Pursuit, victim: Victim, def
             break
         steps = _Steps(pursuit, place, len(runs), len(images))
         result = _run(key, run, steps, pursuit, victim, defense, descent, best, settled)
-        votes = times_predicted(selection, judge, result.images, draws, pursuit.tile)
-        fooled = draws - times_right(labels, votes)
+        fooled = fooled_by(result.images)
         wins = fooled > most
         best = np.where(_wide(wins), result.images, best)
         most = np.maximum(most, fooled)
         stopped |= result.status == NON_FINITE
         queries, totals = queries + result.queries, totals + np.array([result.evaluated, result.padded])
+    best = np.where(_wide(fooled_by(images) > most), images, best)
     pursuit.advance(len(runs) * len(images), len(runs) * len(images))
     return Caught(best, queries, stopped, *map(int, totals))
 

@@ -123,6 +123,22 @@ def test_gradients_that_are_not_finite_are_reported():
     assert not bare.non_finite.any()
 
 
+def test_no_defense_ends_more_robust_than_it_began():
+    """One that errs on the clean images and nowhere else: the attack, which leaves them, must not do it a favour."""
+
+    def apply(params, keys, images):
+        moved = (images[:, None] != IMAGES).any(axis=(2, 3, 4)).all(axis=1)
+        return jnp.where(moved[:, None, None, None], images, 1 - images)
+
+    odd = no_defense()._replace(name="odd", apply=apply)
+    wrong = labels_of(VICTIM, 1 - IMAGES) != LABELS
+    assert wrong.any()
+    threat = Threat("linf", 1e-3)
+    caught = pursue(KEY, "pgd:steps=3", Pursuit(threat, rows=4, tile=2), behind(odd), odd)
+    votes = times_predicted(KEY, label_oracle(VICTIM, odd), caught.images, 1, 2)
+    assert (times_right(LABELS, votes) == ~wrong).all()
+
+
 def test_one_step_of_fgsm_is_the_sign_of_the_gradient():
     result, _ = one_run("fgsm", "linf", persists=True)
     scores = VICTIM.logits(VICTIM.params, jnp.asarray(IMAGES))

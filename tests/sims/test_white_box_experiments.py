@@ -9,6 +9,7 @@ import xarray as xr
 
 from sims import records
 from sims.command_line import main
+from sims.experiments.masking import Config as MaskingConfig
 from sims.experiments.white_box import Config
 from sims.experiments.white_box_report import report
 
@@ -117,6 +118,12 @@ def test_attacks_that_see_labels_are_refused():
         Config(attacks=("pgdd",))
 
 
+def test_more_draws_than_can_vote_are_refused_at_once():
+    for config in (Config, MaskingConfig):
+        with pytest.raises(ValueError, match="majority:1001"):
+            config(evaluations=1001)
+
+
 @pytest.mark.slow
 def test_bare_gradients_are_not_flagged(results, capsys):
     assert main(["masking", *MASKING, "--defenses", "none", "--out", str(results), "--json"]) == 0
@@ -133,6 +140,8 @@ def test_a_quantizer_is_flagged(results, capsys):
     assert "around the defence does not beat through it" in flags
     assert "an unbounded radius breaks everything" in flags
     robust = {row["defense"]: row for row in found["robust"]}
+    shares = [value for name, value in robust["quantizer:4"].items() if name != "defense"]
+    assert robust["quantizer:4"]["clean"] == max(shares)
     assert robust["quantizer:4"]["base"] > 0.8
     assert robust["quantizer:4"]["around"] < 0.3
     surface = records.latest(results, "masking").data.surface
