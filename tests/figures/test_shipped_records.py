@@ -26,14 +26,14 @@ def test_shipped_record_draws_its_picture(name, experiment, folder, panels):
     assert not [word for word in record.manifest["argv"] if "/" in word]
 
 
-@pytest.mark.parametrize(("quantizer", "exact"), [("quantizer", 0.79), ("random-quantizer:12", 0.74)])
-def test_a_quantizer_on_cifar10_hides_its_gradient(quantizer, exact):
-    """Flagged; BPDA, with EOT where it is random, breaks it; PGD blind to it does not."""
+@pytest.mark.parametrize("quantizer", ["quantizer:6", "random-quantizer:12"])
+def test_a_quantizer_on_cifar10_hides_its_gradient(quantizer):
+    """Flagged; BPDA, with EOT where it is random, breaks it; the exact gradient and PGD blind to it do not."""
     record = read(DATA / "cifar10" / "masking")
-    assert record.manifest["report"]["flagged"] == ["quantizer", "random-quantizer:12"]
-    left = record.data.robust.sel(defense=quantizer)
+    assert record.manifest["report"]["flagged"] == ["quantizer:6", "random-quantizer:12"]
+    left, clean = (record.data[name].sel(defense=quantizer) for name in ("robust", "clean"))
     around, blind = (left.sel(probe=probe).values for probe in ("around", "blind"))
-    assert min(left.sel(probe=["base", "longer"]).mean("image").values) > exact
+    assert min(left.sel(probe=["base", "longer"]).mean("image").values) > 0.85 * clean.values.mean()
     assert around.mean() < 0.05
     gap = blind - around
     assert gap.mean() > 0.2
