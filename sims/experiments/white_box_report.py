@@ -22,7 +22,10 @@ COLUMNS = (
 
 
 def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
-    """A row per attack and defence; `strongest` names, for every defence, the attack with the lowest average."""
+    """A row per attack and defence; `strongest` names, for every defence, the attack with the lowest average.
+
+    The least of several averages over the same draws is a little too low: read it beside their standard errors.
+    """
     config = manifest["config"]
     rows = [
         row(data.isel(defense=i, attack=j), data.label.values)

@@ -1,10 +1,11 @@
-"""The shipped run against the digits' purifiers: README's table says what its report says."""
+"""The shipped white-box runs: README's tables say what their reports say, and the ensemble beats its members."""
 
 import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-REPORT = json.loads((ROOT / "figures" / "data" / "white-box" / "manifest.json").read_text())["report"]
+RECORDS = ROOT / "figures" / "data" / "white-box"
+PURIFIERS, ROBUST = (json.loads((RECORDS / name / "manifest.json").read_text()) for name in ("purifiers", "robust-digits"))
 NAMES = {
     "fgsm": "FGSM",
     "pgd:eot=10": "PGD-20, EOT 10",
@@ -17,7 +18,7 @@ NAMES = {
 def line(attack: str, name: str) -> str:
     """A line of the table: the average over draws, and in brackets the worst of N where draws differ."""
     cells = []
-    for row in (row for row in REPORT["rows"] if row["attack"] == attack):
+    for row in (row for row in PURIFIERS["report"]["rows"] if row["attack"] == attack):
         worst = f" ({100 * row['robust_worst_of_n']:.0f})" if row["evaluations"] > 1 else ""
         cells.append(f"{100 * row['robust_average_of_n']:.0f}{worst}")
     return f"| {name} | {' | '.join(cells)} |"
@@ -30,5 +31,29 @@ def test_the_readme_has_its_lines():
 
 
 def test_clean_images_stay_right_and_no_gradient_was_lost():
-    assert min(row["clean_average_of_n"] for row in REPORT["rows"]) >= 0.995
-    assert {row["non_finite"] for row in REPORT["rows"]} == {0}
+    assert min(row["clean_average_of_n"] for row in PURIFIERS["report"]["rows"]) >= 0.995
+    assert {row["non_finite"] for row in PURIFIERS["report"]["rows"]} == {0}
+
+
+def left():
+    """Robust accuracy of the adversarially trained network, by attack."""
+    return {row["attack"]: row["robust_average_of_n"] for row in ROBUST["report"]["rows"]}
+
+
+def test_the_ensemble_leaves_no_more_than_its_members_and_apgd_no_more_than_pgd():
+    assert ROBUST["config"]["images"] == 500
+    assert left()["ensemble"] <= min(left().values())
+    assert left()["apgd-ce"] <= left()["pgd:steps=50"]
+
+
+def test_the_readme_has_the_members():
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    names = {
+        "pgd:steps=50": "PGD-50",
+        "apgd-ce": "APGD-CE",
+        "apgd-dlr-targeted": "targeted APGD-DLR",
+        "square": "Square",
+        "ensemble": "the ensemble",
+    }
+    missing = [text for text in (f"{name} {100 * left()[key]:.1f} %" for key, name in names.items()) if text not in readme]
+    assert not missing, missing
