@@ -56,14 +56,10 @@ class Oracle(NamedTuple):
 
 def victim_scores(classifier: Classifier, defense: Defense):
     """The defended classifier as (params, keys (n,), images (n, h, w, c)) -> scores (n, classes)."""
-    return _victim_scores(classifier.logits, defense.apply)
 
-
-@functools.cache  # one object for one victim, so that code compiled for it is found again
-def _victim_scores(logits, apply):
     def scores(params, keys, images):
         defense_params, classifier_params = params
-        return logits(classifier_params, apply(defense_params, keys, images))
+        return classifier.logits(classifier_params, defense.apply(defense_params, keys, images))
 
     return scores
 
@@ -88,7 +84,6 @@ def revealed_scores(scores, labels):
     return scores
 
 
-@functools.cache
 def revealed_loss(loss: Loss, targeted: bool) -> Loss:
     """The loss of the label, which an attacker lowers: turned round where the label is a target."""
     return lambda scores, labels: -loss(scores, labels) if targeted else loss(scores, labels)
@@ -116,18 +111,14 @@ def fools(predicted: Int[Array, " n"], labels: Int[Array, " n"], targeted: bool)
 
 
 def _oracle(feedback: str, classifier: Classifier, defense: Defense, reveal, targeted: bool) -> Oracle:
-    query = _query(victim_scores(classifier, defense), reveal, targeted)
-    params, classes = (defense.params, classifier.params), classifier.num_classes
-    return Oracle(feedback, params, query, jax.random.split, 1, classes, targeted)
+    scores_of = victim_scores(classifier, defense)
 
-
-@functools.cache
-def _query(scores_of, reveal, targeted: bool):
     def query(params, keys, images, labels):
         scores = scores_of(params, keys, images)
         return Answer(reveal(scores, labels), fools(jnp.argmax(scores, axis=-1), labels, targeted))
 
-    return query
+    params, classes = (defense.params, classifier.params), classifier.num_classes
+    return Oracle(feedback, params, query, jax.random.split, 1, classes, targeted)
 
 
 def paired(oracle: Oracle) -> Oracle:
