@@ -27,6 +27,7 @@ class Votes(NamedTuple):
 
 
 FIRST_SUCCESS = StoppingRule(0, 0)
+MOST_VOTES = 1000
 
 
 def stopping_rule(name: str) -> StoppingRule:
@@ -39,9 +40,16 @@ def stopping_rule(name: str) -> StoppingRule:
     if name == "re-evaluation":
         return StoppingRule(1, 1)
     kind, _, count = name.partition(":")
-    if kind != "majority" or not count.isdecimal() or not 1 <= int(count) <= 1000:
-        raise ValueError(f"stopping must be first-success, re-evaluation or majority:N (N in [1, 1000]), got {name!r}")
+    if kind != "majority" or not count.isdecimal() or not 1 <= int(count) <= MOST_VOTES:
+        rules = f"first-success, re-evaluation or majority:N (N in [1, {MOST_VOTES}])"
+        raise ValueError(f"stopping must be {rules}, got {name!r}")
     return StoppingRule(int(count), int(count) // 2 + 1)
+
+
+def check_votes(evaluations: int) -> None:
+    """Raise ValueError where so many evaluations are more than the votes that a query attack can be stopped by."""
+    if evaluations > MOST_VOTES:
+        raise ValueError(f"evaluations must be <= {MOST_VOTES}, the most votes of a query attack, got {evaluations}")
 
 
 def no_votes(slots: int) -> Votes:

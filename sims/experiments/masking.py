@@ -22,6 +22,7 @@ from sims.experiments.experiment import Context, Experiment, Plan, check_differe
 from sims.experiments.white_box import judged
 from sims.ranges import check_counts
 from sims.reevaluation import times_right
+from sims.stopping import check_votes
 from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from sims.white_box.cost import judgements, passes
 from sims.white_box.masking import CHECKS, Check, find, probes
@@ -72,11 +73,12 @@ class Config:
         check_different(self, "defenses")
         for name in self.defenses:
             zoo.check_defense(name)
-        Schedule(self.query_budget, self.rows, self.tile, stopping=f"majority:{self.evaluations}")  # of a query attack
+        Schedule(self.query_budget, self.rows, self.tile)
+        check_votes(self.evaluations)
 
 
 def plan(config: Config) -> Plan:
-    """Forward passes when no image falls, a gradient counted as three."""
+    """Forward passes when every defence is random and no image falls, a gradient counted as three."""
     attacks = [probe.attack for probe in _probes(config).values()]
     each = sum(passes(text, config.query_budget) for text in attacks) + config.evaluations * judgements(attacks)
     surface = config.views * GRID**2 * config.evaluations

@@ -25,6 +25,7 @@ from sims.experiments.white_box_report import COLUMNS, report
 from sims.oracle import label_oracle
 from sims.ranges import check_counts
 from sims.reevaluation import times_predicted
+from sims.stopping import check_votes
 from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from sims.white_box.cost import judgements, passes
 from sims.white_box.pursuit import Pursuit, pursue
@@ -65,15 +66,17 @@ class Config:
         check_different(self, "defenses", "attacks")
         for name in self.defenses:
             zoo.check_defense(name)
-        Schedule(self.query_budget, self.rows, self.tile, stopping=f"majority:{self.evaluations}")  # of a query attack
+        Schedule(self.query_budget, self.rows, self.tile)
         for member in (member for text in self.attacks for member in members(text)):
             self._check_attack(member)
 
     def _check_attack(self, text: str) -> None:
         if is_white_box(text):
             build_white_box(text, self.threat)
-        elif build_attack(text, self.threat).feedback != "loss":
+            return
+        if build_attack(text, self.threat).feedback != "loss":
             raise ValueError(f"attacks must see gradients or losses here, {text} sees labels")
+        check_votes(self.evaluations)
 
     @property
     def threat(self) -> Threat:
@@ -82,7 +85,7 @@ class Config:
 
 
 def plan(config: Config) -> Plan:
-    """Forward passes when no image falls, a gradient counted as three."""
+    """Forward passes when every defence is random and no image falls, a gradient counted as three."""
     each = sum(passes(text, config.query_budget) for text in config.attacks)
     rows = len(config.defenses) * config.images * (each + config.evaluations * judgements(config.attacks))
     pixels = np.prod(zoo.SOURCES[config.victim.dataset].image_shape)

@@ -2,9 +2,9 @@
 
 Every final image is judged by fresh draws of the defence, those of a selection, and of each image the candidate is
 kept that fooled most of them; the last candidate is the clean image, which a defence may get wrong by itself. Where
-the defence is deterministic an image that has fallen is left alone by the runs that follow. Where it is random every
-run spends its whole budget and ends with its last iterate, and other draws than the selection's must have the last
-word.
+the defence is deterministic an image that has fallen is left alone by the runs that follow, unless it fell unmoved.
+Where it is random every run spends its whole budget and ends with its last iterate, and other draws than the
+selection's must have the last word.
 """
 
 import zlib

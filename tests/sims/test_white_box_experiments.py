@@ -10,7 +10,7 @@ import xarray as xr
 from sims import records
 from sims.command_line import main
 from sims.experiments.masking import Config as MaskingConfig
-from sims.experiments.white_box import Config
+from sims.experiments.white_box import Config, plan
 from sims.experiments.white_box_report import report
 
 WHITE_BOX = [
@@ -119,9 +119,20 @@ def test_attacks_that_see_labels_are_refused():
 
 
 def test_more_draws_than_can_vote_are_refused_at_once():
-    for config in (Config, MaskingConfig):
-        with pytest.raises(ValueError, match="majority:1001"):
-            config(evaluations=1001)
+    said = "evaluations must be <= 1000, the most votes of a query attack, got 1001"
+    with pytest.raises(ValueError, match=said):
+        MaskingConfig(evaluations=1001)
+    with pytest.raises(ValueError, match=said):
+        Config(evaluations=1001, attacks=("pgd", "ensemble"))
+    Config(evaluations=1001)  # gradients alone take no vote
+
+
+def test_the_plan_counts_what_a_random_defense_costs(white_box):
+    """A gradient as three passes; four draws of what the run leaves, of the clean image twice, and of the best one."""
+    attack, defense = "pgd:steps=5,eot=2", "gaussian-noise:0.1"
+    planned = plan(Config(images=16, evaluations=4, attacks=(attack,), defenses=(defense,)))
+    asked = int(white_box.data.queries.sel(attack=attack, defense=defense).sum())
+    assert planned.rows == 3 * asked + 16 * 4 * 4
 
 
 @pytest.mark.slow

@@ -105,7 +105,9 @@ def compared(capsys, out, *options):
 def test_robust_accuracy_is_within_half_a_point_on_a_thousand_images(model, radius, capsys, tmp_path):
     if not (DATA / "weights").is_dir():
         pytest.skip(f"no published weights in {DATA.name}/weights")
-    rows = compared(capsys, tmp_path, "--model", model, "--dataset", "cifar10", "--epsilon", str(radius / 255))
+    starts = 3 if radius == 1 else 1  # at 1/255 a single start decides more images than half a point
+    options = ["--epsilon", str(radius / 255), "--starts", str(starts)]
+    rows = compared(capsys, tmp_path, "--model", model, "--dataset", "cifar10", *options)
     assert all(row["ok"] for row in rows.values())
     assert radius < 8 or all(row["ours"] == 0 for row in rows.values())
 
