@@ -1,21 +1,16 @@
 """The shipped comparison: the README's table says what its records say, and the issue's verdicts follow from them."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sims.experiments.compare_report import report
-from sims.records import read
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-FOLDERS = sorted((ROOT / "figures" / "data" / "compare").iterdir())
+from tests.sims.shipped_for_tests import folders, missing, reported
 
 
-@pytest.fixture(scope="module", params=FOLDERS, ids=lambda folder: folder.name)
+@pytest.fixture(scope="module", params=folders("compare"), ids=lambda folder: folder.name)
 def shipped(request):
-    _, data, manifest = read(request.param)
-    return data, manifest, report(data, manifest)
+    return reported(request.param, report)
 
 
 def test_the_saved_report_follows_from_the_saved_arrays(shipped):
@@ -31,9 +26,8 @@ def test_ours_is_no_worse_than_any_public_implementation(shipped):
 
 def test_the_readme_has_its_lines(shipped):
     _, _, again = shipped
-    readme = (ROOT / "README.md").read_text()
-    missing = [line for line in lines(again) if line not in readme]
-    assert not missing, "\n".join(missing)
+    absent = missing(lines(again))
+    assert not absent, "\n".join(absent)
 
 
 def lines(again: dict[str, Any]) -> list[str]:

@@ -3,22 +3,17 @@
 Of the single attacks on digits one start decides more images than half a point: there only luck must explain the rest.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sims.experiments.compare_white_box import report
-from sims.records import read
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-FOLDERS = sorted((ROOT / "figures" / "data" / "compare-white-box").iterdir())
+from tests.sims.shipped_for_tests import folders, missing, reported
 
 
-@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.name)
+@pytest.fixture(params=folders("compare-white-box"), ids=lambda folder: folder.name)
 def shipped(request):
-    _, data, manifest = read(request.param)
-    return data, manifest, report(data, manifest)
+    return reported(request.param, report)
 
 
 def test_the_saved_report_follows_from_the_saved_arrays(shipped):
@@ -44,9 +39,8 @@ def test_the_two_sides_agree(shipped):
 
 def test_the_readme_has_its_lines(shipped):
     _, manifest, again = shipped
-    readme = (ROOT / "README.md").read_text()
-    missing = [line for line in lines(manifest["config"], again) if line not in readme]
-    assert not missing, "\n".join(missing)
+    absent = missing(lines(manifest["config"], again))
+    assert not absent, "\n".join(absent)
 
 
 def lines(config: dict[str, Any], again: dict[str, Any]) -> list[str]:

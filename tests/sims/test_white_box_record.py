@@ -1,14 +1,12 @@
 """The shipped white-box runs: README's tables say what their reports say, and the ensemble beats its members."""
 
-from pathlib import Path
-
 import pytest
 
 from sims.experiments.white_box_report import report
 from sims.records import read, report_follows
+from tests.sims.shipped_for_tests import DATA, README, missing
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-RECORDS = {name: read(ROOT / "figures" / "data" / "white-box" / name) for name in ("purifiers", "robust-digits")}
+RECORDS = {name: read(DATA / "white-box" / name) for name in ("purifiers", "robust-digits")}
 PURIFIERS, ROBUST = (record.manifest["report"]["rows"] for record in RECORDS.values())
 NAMES = {
     "fgsm": "FGSM",
@@ -34,9 +32,8 @@ def line(attack: str, name: str) -> str:
 
 
 def test_the_readme_has_its_lines():
-    readme = (ROOT / "README.md").read_text()
-    missing = [line(*pair) for pair in NAMES.items() if line(*pair) not in readme]
-    assert not missing, "\n".join(missing)
+    absent = missing([line(*pair) for pair in NAMES.items()])
+    assert not absent, "\n".join(absent)
 
 
 def test_clean_images_stay_right_and_no_gradient_was_lost():
@@ -56,7 +53,7 @@ def test_the_ensemble_leaves_no_more_than_its_members_and_apgd_no_more_than_pgd(
 
 
 def test_the_readme_has_the_members():
-    readme = " ".join((ROOT / "README.md").read_text().split())
+    readme = " ".join(README.split())
     names = {
         "pgd:steps=50": "PGD-50",
         "apgd-ce": "APGD-CE",
@@ -64,7 +61,7 @@ def test_the_readme_has_the_members():
         "square": "Square",
         "ensemble": "the ensemble",
     }
-    missing = [
+    absent = [
         text for text in (f"{name} {100 * left()[key]:.1f} %" for key, name in names.items()) if text not in readme
     ]
-    assert not missing, missing
+    assert not absent, absent
