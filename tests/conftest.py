@@ -24,6 +24,10 @@ LONGEST = (
 LIGHTLY = "jax_disable_most_optimizations"  # compiles in half the time, runs slower
 
 
+def pytest_addoption(parser):
+    parser.addoption("--write-golden", action="store_true", help="write tests/golden/run.json anew")
+
+
 def pytest_configure(config):
     """Compile a program once a session, for both workers and for the commands they start, and lightly.
 
