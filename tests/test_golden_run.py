@@ -21,7 +21,7 @@ import pytest
 from sims import records
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
-MEASURED_ANEW = {"seconds", "images_per_second", "seconds_per_step", "memory", "file", "files", "cached", "device"}
+MEASURED_ANEW = {"seconds", "images_per_second", "seconds_per_step", "memory", "file", "files", "cached", "device", "folder"}
 COMMANDS = {
     "theory list": [],
     "theory eval": ["E7-antithetic", "--set", "d=3072", "--set", "mu=0.01", "--set", "grad=2.5"],
