@@ -25,12 +25,12 @@ test-slow: .venv/installed-dev
 
 test-torch: .venv/installed-dev # parity with PyTorch; its CPU build is enough
 	$(PIP) -e '.[torch]'
-	$(PY) -m pytest tests/defenses/test_torch_parity.py tests/defenses/test_torch_pickle.py tests/defenses/test_imagenet_data.py
+	$(PY) -m pytest tests/defenses/classifiers/test_torch_parity.py tests/defenses/files/test_torch_pickle.py tests/defenses/data/test_imagenet.py
 
 test-peers: .venv/installed-dev # Foolbox, ART, torchattacks and AutoAttack on our victims; PyTorch's CPU build is enough
 	$(PIP) -e '.[peers]'
 	$(PIP) --no-deps torchattacks==3.5.1 pyautoattack==0.2.0
-	$(PY) -m pytest tests/sims/test_peers.py tests/sims/test_white_box_peers.py -m "not slow"
+	$(PY) -m pytest tests/sims/peers/test_peers.py tests/sims/peers/test_white_box_peers.py -m "not slow"
 
 lint: .venv/installed-dev
 	$(PY) -m ruff check .

@@ -18,15 +18,15 @@ from defenses.data.dataset import Dataset, training_images
 from defenses.data.sources import SOURCES, load
 from defenses.defense import Defense
 from defenses.evaluation import accuracy
-from defenses.folders import Folders
-from defenses.pretrained import pretrained
+from defenses.files.folders import Folders
 from defenses.purifiers import convolutional, family
 from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.gaussian_noise import gaussian_noise
 from defenses.purifiers.identity import identity
 from defenses.purifiers.mean_filter import mean_filter
 from defenses.purifiers.quantizer import quantizer, random_quantizer
-from defenses.weights import Identity, Weights, obtain
+from defenses.weights.cached import Identity, Weights, obtain
+from defenses.weights.pretrained import pretrained
 
 __all__ = ["SOURCES", "load"]  # beside what is defined here
 HERE = Folders()

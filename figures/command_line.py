@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from figures import rendering, summary
+from figures import rendering
+from figures.pages import summary
 from figures.plot import never_run
 from figures.registry import PLOTS
 

@@ -1,16 +1,16 @@
 """All figures by name."""
 
-from figures import (
+from figures import scans
+from figures.plot import Plot
+from figures.plots import (
     convergence,
     diversity,
     loss_surface,
     noise_variance,
     robust_accuracy,
-    scans,
     second_moment,
     tightness,
 )
-from figures.plot import Plot
 
 PLOTS: dict[str, Plot] = {
     "second-moment": second_moment.PLOT,

@@ -22,11 +22,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from defenses.command_line import printable
-from defenses.folders import Folders, data_folder
+from defenses.files.folders import Folders, data_folder
 from sims import records
-from sims.attack_listing import list_attacks
+from sims.attacks.listing import list_attacks
 from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, find_experiment
-from sims.white_box_listing import list_white_box
+from sims.white_box.listing import list_white_box
 
 Config = TypeVar("Config")
 LISTINGS = {"attacks": list_attacks, "white-box-attacks": list_white_box}

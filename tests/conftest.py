@@ -8,18 +8,18 @@ import jax
 import pytest
 
 from defenses import zoo
-from defenses.folders import Folders
+from defenses.files.folders import Folders
 
 LONGEST = (
-    "test_attacks.py",
-    "test_recheck.py",
-    "test_white_box_experiments.py",
-    "test_experiments.py",
-    "test_white_box.py",
-    "test_random_victims.py",
-    "test_engine.py",
-    "test_architectures.py",
-    "test_training.py",
+    "attacks/test_attacks.py",
+    "attack/test_recheck.py",
+    "experiments/test_white_box.py",
+    "experiments/test_experiments.py",
+    "white_box/test_restarts.py",
+    "attacks/test_random_victims.py",
+    "engine/test_run.py",
+    "classifiers/test_architectures.py",
+    "training/test_training.py",
 )
 LIGHTLY = "jax_disable_most_optimizations"  # compiles in half the time, runs slower
 
@@ -75,4 +75,4 @@ def models(tmp_path_factory):
 def pytest_collection_modifyitems(items):
     """The longest files first, so that two workers end together."""
     order = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+    items.sort(key=lambda item: order.get("/".join(item.path.parts[-2:]), len(LONGEST)))

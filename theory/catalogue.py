@@ -2,7 +2,8 @@
 
 import difflib
 
-from theory import (
+from theory.bound import Bound
+from theory.statements import (
     best_response,
     crossover,
     diagonal_descent,
@@ -16,7 +17,6 @@ from theory import (
     second_moments,
     smoothing,
 )
-from theory.bound import Bound
 
 _SECTIONS = (
     smoothing,

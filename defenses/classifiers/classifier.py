@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float, PyTree
 
-from defenses.data.resize import Resize
+from defenses.files.resize import Resize
 
 
 class Classifier(NamedTuple):

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Dataset, training_split
-from defenses.training import fit
+from defenses.training.fit import fit
 
 
 @dataclass(frozen=True)

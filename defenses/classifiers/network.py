@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.architecture import Architecture
 from defenses.classifiers.classifier import Classifier
-from defenses.classifiers.normalization import Normalization
+from defenses.data.normalization import Normalization
 
 Shape = tuple[int, int, int]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from defenses.commands.tables import print_table
-from defenses.folders import data_folder
+from defenses.files.folders import data_folder
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Data:
             self._list()
 
     def _fetch(self) -> None:
-        from defenses.data.fetching import fetch
+        from defenses.commands.fetching import fetch
 
         if self.name is None:
             raise ValueError("`data fetch` needs the NAME of a data set or a file of published weights")
@@ -74,9 +74,9 @@ def _datasets(folder: Path) -> list[dict[str, Any]]:
 
 
 def _weights(folder: Path) -> list[dict[str, Any]]:
-    from defenses.checkpoints.published import PUBLISHED
-    from defenses.data.fetching import weights_layout
+    from defenses.commands.fetching import weights_layout
     from defenses.data.sources import files_presence
+    from defenses.weights.published import PUBLISHED
 
     return [
         {

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from defenses.commands.tables import percent, print_table
-from defenses.folders import Folders, data_folder
+from defenses.files.folders import Folders, data_folder
 
 
 @dataclass(frozen=True)

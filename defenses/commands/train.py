@@ -9,7 +9,7 @@ import tyro
 
 from defenses.commands.tables import percent, print_table
 from defenses.commands.train_classifier import TrainClassifier
-from defenses.folders import Folders, data_folder
+from defenses.files.folders import Folders, data_folder
 
 
 @dataclass(frozen=True)

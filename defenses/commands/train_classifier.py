@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from defenses.commands.tables import percent, print_table
-from defenses.folders import Folders
+from defenses.files.folders import Folders
 
 if TYPE_CHECKING:
-    from defenses.classifier_training.recipe import Recipe
+    from defenses.training.recipe import Recipe
 
 WHOLE = tyro.conf.arg(metavar="INT", help_behavior_hint="(default: the model's recipe)")
 NUMBER = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: the model's recipe)")
@@ -42,9 +42,9 @@ class TrainClassifier:
 
     def run(self, dataset: str, seed: int, folders: Folders, as_json: bool) -> None:
         """Check everything, then train, or read what was trained before, or say what it would cost."""
-        from defenses.classifier_training.cost import cost
-        from defenses.classifier_training.trained import network_for, trained
         from defenses.data.sources import load
+        from defenses.training.cost import cost
+        from defenses.weights.trained import network_for, trained
         from defenses.zoo import checked_seed
 
         recipe = self._recipe(dataset)
@@ -59,8 +59,8 @@ class TrainClassifier:
         _print_result(row, as_json)
 
     def _recipe(self, dataset: str) -> "Recipe":
-        from defenses.classifier_training.adversarial import adversary
-        from defenses.classifier_training.recipe import recipe_for
+        from defenses.training.adversarial import adversary
+        from defenses.training.recipe import recipe_for
 
         given = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate")}
         recipe = replace(recipe_for(self.model, dataset), **{k: v for k, v in given.items() if v is not None})

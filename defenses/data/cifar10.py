@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from defenses.data import numpy_pickle
 from defenses.data.dataset import Bytes, Dataset, Split
 from defenses.data.layout import Layout, Unpacked, contents, find, members, plain, require_published
+from defenses.files import numpy_pickle
 
 IMAGE_SHAPE = (32, 32, 3)
 PIXELS = 3 * 32 * 32

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Int32
 
 from defenses.data.dataset import Dataset, Split
-from defenses.data.pictures import Pictures
-from defenses.data.resize import Resize, checked
+from defenses.files.pictures import Pictures
+from defenses.files.resize import Resize, checked
 
 NUM_CLASSES = 1000
 NUM_VALIDATION = 50000

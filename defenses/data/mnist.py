@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from defenses.data import idx
 from defenses.data.dataset import Bytes, Dataset, Split
 from defenses.data.layout import Layout, contents, find, gunzipped, plain, require_published
+from defenses.files import idx
 
 IMAGE_SHAPE = (28, 28, 1)
 DIGITS = tuple("0123456789")

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from defenses.data import cifar10, digits, imagenet, mnist
 from defenses.data.dataset import Dataset
 from defenses.data.layout import Layout, find, is_published
-from defenses.data.resize import Resize
+from defenses.files.resize import Resize
 
 
 class Presence(NamedTuple):

@@ -16,7 +16,7 @@ from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Dataset, training_split
 from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.perturbations import PERTURBATIONS
-from defenses.training import fit
+from defenses.training.fit import fit
 
 NAME = "purifier"
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Array, Bool, Float, Key
 
 from sims.attacks.ball import Norm
-from sims.oracle import Answer
+from sims.victims.oracle import Answer
 
 
 @dataclass(frozen=True)

@@ -7,28 +7,24 @@ are billed as rows (the attacker's averaging over a random defence, EOT).
 import dataclasses
 from typing import Any, NamedTuple
 
-from sims.attacks import (
+from sims.attacks import names as spelling
+from sims.attacks.attack import Attack, Method, Threat
+from sims.attacks.decision import boundary, geoda, hop_skip_jump, rays, sign_opt
+from sims.attacks.names import parse
+from sims.attacks.score import (
     bandits,
-    boundary,
-    geoda,
-    hop_skip_jump,
     nes,
     null,
-    rays,
     rgf,
     sign_hunter,
-    sign_opt,
     simba,
     simba_dct,
-    spelling,
     spsa,
     square,
     zo_adam,
     zo_sgd,
     zo_sign_sgd,
 )
-from sims.attacks.attack import Attack, Method, Threat
-from sims.attacks.spelling import parse
 from sims.ranges import check_counts
 
 ATTACKS: dict[str, Method] = {

@@ -10,7 +10,7 @@ import tyro
 import xarray as xr
 
 from defenses import zoo
-from sims.estimators.estimator import antithetic
+from sims.attacks.estimators.estimator import antithetic
 from sims.experiments.experiment import (
     Context,
     Experiment,
@@ -18,12 +18,12 @@ from sims.experiments.experiment import (
     check_different,
     check_seed,
 )
-from sims.losses import margin_loss
-from sims.objectives import diagonal_quadratic, noisy_oracle
-from sims.oracle import loss_oracle, victim_scores
+from sims.measurements.zo_sgd import descend
 from sims.ranges import check_counts, check_positive
-from sims.victims import VictimOptions, load_victim, seconds_per_row, victim_inputs
-from sims.zo_sgd import descend
+from sims.victims.losses import margin_loss
+from sims.victims.objectives import diagonal_quadratic, noisy_oracle
+from sims.victims.oracle import loss_oracle, victim_scores
+from sims.victims.victim import VictimOptions, load_victim, seconds_per_row, victim_inputs
 from theory import recursion
 
 

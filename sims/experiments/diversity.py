@@ -9,7 +9,6 @@ import tyro
 import xarray as xr
 
 from defenses import zoo
-from sims import noise_diversity, pool_diversity
 from sims.experiments.experiment import (
     Context,
     Experiment,
@@ -17,8 +16,9 @@ from sims.experiments.experiment import (
     check_different,
     check_seed,
 )
+from sims.measurements import noise_diversity, pool_diversity
 from sims.ranges import check_counts, check_positive
-from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
+from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from theory.catalogue import find
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-from defenses.folders import Folders
+from defenses.files.folders import Folders
 from sims.records import Record
 
 # name: (module, purpose); a new experiment is a new file and a new line
@@ -16,18 +16,21 @@ EXPERIMENTS = {
     "moments": ("sims.experiments.moments", "moments, bias and cosine of a gradient estimate against μ"),
     "diversity": ("sims.experiments.diversity", "V, Δ, ν and ν₂ of a purifier pool against its size"),
     "convergence": ("sims.experiments.convergence", "ZO-SGD against its exact recursion, and on a real network"),
-    "attack": ("sims.experiments.attack", "robust accuracy against queries, deterministic, randomised and null"),
-    "white-box": ("sims.experiments.white_box", "robust accuracy against gradients, through a defence or around it"),
+    "attack": ("sims.experiments.attack.run", "robust accuracy against queries, deterministic, randomised and null"),
+    "white-box": (
+        "sims.experiments.white_box.run",
+        "robust accuracy against gradients, through a defence or around it",
+    ),
     "masking": ("sims.experiments.masking", "is a defence robust, or does it hide its gradient?"),
     "compare": (
-        "sims.experiments.compare",
+        "sims.peers.comparison",
         "our attacks beside Foolbox, ART and torchattacks; needs the extra [peers]",
     ),
     "compare-white-box": (
-        "sims.experiments.compare_white_box",
+        "sims.peers.white_box_comparison",
         "our white-box attacks beside torchattacks and AutoAttack; needs the extra [peers]",
     ),
-    "bench": ("sims.experiments.bench", "overhead and waste of the engine, as ratios in one run"),
+    "bench": ("sims.experiments.bench.run", "overhead and waste of the engine, as ratios in one run"),
 }
 
 

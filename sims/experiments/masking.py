@@ -17,16 +17,16 @@ import xarray as xr
 from defenses import zoo
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball
-from sims.engine import Schedule
+from sims.engine.run import Schedule
+from sims.engine.stopping import check_votes
 from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
-from sims.experiments.white_box import judged
+from sims.experiments.white_box.run import judged
+from sims.measurements.fresh_draws import times_right
 from sims.ranges import check_counts
-from sims.reevaluation import times_right
-from sims.stopping import check_votes
-from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
+from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from sims.white_box.cost import judgements, passes
 from sims.white_box.masking import CHECKS, Check, find, probes
-from sims.white_box.pursuit import Pursuit, pursue
+from sims.white_box.restarts import Pursuit, pursue
 from sims.white_box.surface import loss_surface
 
 ATTACK_STREAM, SURFACE_STREAM = 1, 3  # 2 judges, in white_box

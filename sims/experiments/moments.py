@@ -14,7 +14,7 @@ from defenses import zoo
 from defenses.classifiers.classifier import Classifier
 from defenses.defense import Defense
 from defenses.purifiers.identity import identity
-from sims.estimators.estimator import build_estimator
+from sims.attacks.estimators.estimator import build_estimator
 from sims.experiments.experiment import (
     Context,
     Experiment,
@@ -22,12 +22,12 @@ from sims.experiments.experiment import (
     check_different,
     check_seed,
 )
-from sims.gradient_moments import GradientMoments, gradient_moments
-from sims.local_geometry import measure
-from sims.objectives import diagonal_quadratic, noisy_oracle
-from sims.oracle import Oracle, loss_oracle
+from sims.measurements.gradient_moments import GradientMoments, gradient_moments
+from sims.measurements.local_geometry import measure
 from sims.ranges import check_counts, check_positive
-from sims.victims import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
+from sims.victims.objectives import diagonal_quadratic, noisy_oracle
+from sims.victims.oracle import Oracle, loss_oracle
+from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from theory.catalogue import find
 
 INSTANCES = ("quadratic", "network")

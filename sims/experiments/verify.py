@@ -14,7 +14,7 @@ from sims.experiments.experiment import Context, Experiment, Plan, check_seed
 from sims.verification import convergence, first_moments, moment_bounds, networks, patches, second_moments, smoothing
 from sims.verification.check import Check, Row, run_check
 from sims.verification.controls import caught, controls
-from sims.victims import VictimOptions, seconds_per_row, victim_inputs
+from sims.victims.victim import VictimOptions, seconds_per_row, victim_inputs
 from theory.catalogue import CATALOGUE, find
 
 SECTIONS = (smoothing, first_moments, second_moments, moment_bounds, patches, convergence)

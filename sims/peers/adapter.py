@@ -16,8 +16,8 @@ from jaxtyping import Float
 
 from defenses.classifiers.classifier import Classifier
 from defenses.defense import Defense
-from sims.oracle import victim_scores
 from sims.peers.account import Account, BudgetSpent
+from sims.victims.oracle import victim_scores
 
 TILES = (64, 8, 1)  # rows per forward pass, largest first: peers ask for any number, and nothing is padded
 

@@ -14,7 +14,7 @@ from unittest import mock
 
 import numpy as np
 
-from sims.attacks.frequencies import cosines
+from sims.attacks.score.frequencies import cosines
 from sims.peers.account import BudgetSpent
 from sims.peers.adapter import CountingVictim, art_classifier
 from sims.peers.peer import Peer, Task

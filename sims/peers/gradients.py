@@ -12,7 +12,7 @@ import numpy as np
 
 from defenses.classifiers.classifier import Classifier
 from defenses.defense import Defense
-from sims.oracle import victim_scores
+from sims.victims.oracle import victim_scores
 
 TILE = 32  # rows per pass: one shape, one compilation
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from sims.gradient_moments import QUICK_COMPILATION
-from sims.oracle import Oracle
-from sims.streaming import Estimate, Stream, absorb, empty
-from sims.verdict import Verdict, judge
+from sims.measurements.gradient_moments import QUICK_COMPILATION
+from sims.measurements.streaming import Estimate, Stream, absorb, empty
+from sims.verification.verdict import Verdict, judge
+from sims.victims.oracle import Oracle
 from theory.bound import Bound
 from theory.catalogue import find
 

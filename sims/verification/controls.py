@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import sympy
 
-from sims.estimators.estimator import GradientEstimator, build_estimator
-from sims.gradient_moments import gradient_moments
-from sims.objectives import cone, linear, noisy_oracle
-from sims.oracle import Oracle, averaged, paired
+from sims.attacks.estimators.estimator import GradientEstimator, build_estimator
+from sims.measurements.gradient_moments import gradient_moments
 from sims.verification.check import Check, run_check
 from sims.verification.instances import second_moment
+from sims.victims.objectives import cone, linear, noisy_oracle
+from sims.victims.oracle import Oracle, averaged, paired
 from theory.bound import Bound
 from theory.catalogue import find
 from theory.symbols import SYMBOLS

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from sims.estimators.estimator import build_estimator
-from sims.gradient_moments import gradient_moments
-from sims.oracle import Oracle
-from sims.streaming import Estimate
+from sims.attacks.estimators.estimator import build_estimator
+from sims.measurements.gradient_moments import gradient_moments
+from sims.measurements.streaming import Estimate
 from sims.verification.check import Measure
+from sims.victims.oracle import Oracle
 
 
 def random_quadratic(d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sims.objectives import Objective, cone, linear, log_sum_exp, pool_oracle, two_valued_oracle
-from sims.streaming import Estimate
+from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure, loss_variance, sampled
 from sims.verification.instances import second_moment
+from sims.victims.objectives import Objective, cone, linear, log_sum_exp, pool_oracle, two_valued_oracle
 from theory.catalogue import find
 
 D, MU, SAMPLES = 12, 0.4, 60_000

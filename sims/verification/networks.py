@@ -12,20 +12,20 @@ from defenses import zoo
 from defenses.classifiers.classifier import Classifier
 from defenses.classifiers.orthogonal import lipschitz_constants
 from defenses.data import digits
-from defenses.folders import Folders
+from defenses.files.folders import Folders
 from defenses.purifiers.family import PurifierFamily, outputs, patchwise_choice, random_choice
-from sims import local_lipschitz
-from sims.estimators.estimator import build_estimator
-from sims.gradient_moments import gradient_moments
-from sims.local_geometry import measure as local_geometry
-from sims.losses import log_likelihood, margin_loss
-from sims.objectives import Objective, noisy_oracle
-from sims.oracle import loss_oracle
-from sims.streaming import Estimate
+from sims.attacks.estimators.estimator import build_estimator
+from sims.measurements import lipschitz as local_lipschitz
+from sims.measurements.gradient_moments import gradient_moments
+from sims.measurements.local_geometry import measure as local_geometry
+from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure, loss_variance, once
 from sims.verification.instances import second_moment
 from sims.verification.smoothing import gradient_shift, value_shift
-from sims.victims import Victim, VictimOptions, load_victim
+from sims.victims.losses import log_likelihood, margin_loss
+from sims.victims.objectives import Objective, noisy_oracle
+from sims.victims.oracle import loss_oracle
+from sims.victims.victim import Victim, VictimOptions, load_victim
 
 MU, SIGMA, SAMPLES, DRAWS, SEED = 0.1, 0.5, 20_000, 8192, 0
 NUMBERS_PER_BATCH = 2**20

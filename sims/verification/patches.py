@@ -9,7 +9,7 @@ import numpy as np
 from defenses.defense import Defense
 from defenses.purifiers.family import patchwise_choice, random_choice
 from defenses.purifiers.shift import shift_family
-from sims.streaming import Estimate, absorb, empty
+from sims.measurements.streaming import Estimate, absorb, empty
 from sims.verification.check import Check, Measure, exact, sampled
 
 SIDE, PATCH, PATCHES, K, SAMPLES = 4, 2, 4, 3, 40_000

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sims.objectives import linear, noisy_oracle, pool_oracle, quadratic
-from sims.streaming import Estimate
+from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure
 from sims.verification.instances import random_quadratic, second_moment, trace_and_square
+from sims.victims.objectives import linear, noisy_oracle, pool_oracle, quadratic
 from theory.catalogue import find
 
 D, MU, SIGMA, SAMPLES = 12, 0.4, 0.5, 60_000

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sims.objectives import Objective, cone, diagonal_quadratic, log_sum_exp, ridge
-from sims.streaming import Estimate
+from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure, sampled
+from sims.victims.objectives import Objective, cone, diagonal_quadratic, log_sum_exp, ridge
 
 D, MU, SAMPLES, TOLERANCE = 12, 0.3, 40_000, 0.5
 

@@ -5,7 +5,7 @@ As if every defence were random: a deterministic one is asked and judged once wh
 
 from collections.abc import Sequence
 
-from sims.white_box.pursuit import runs_of
+from sims.white_box.restarts import runs_of
 from sims.white_box.table import is_white_box, parse_white_box
 
 FORWARD_AND_BACK = 3

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from defenses.classifiers.classifier import Classifier
 from defenses.defense import Defense
 from defenses.purifiers.identity import identity
-from sims.oracle import Answer, Oracle, fools, victim_scores
+from sims.victims.oracle import Answer, Oracle, fools, victim_scores
 from sims.white_box.channels_last import channels_last
 from sims.white_box.losses import GoalLoss
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from sims.attacks.attack import Attack, Queries, Report
 from sims.attacks.ball import Norm, project
-from sims.oracle import Answer
+from sims.victims.oracle import Answer
 
 
 class Incumbent(NamedTuple):

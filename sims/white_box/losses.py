@@ -1,6 +1,6 @@
 """What white-box attacks lower: losses of the scores at goals (n, 2), the class to leave and a rival to go to.
 
-Smaller is closer to success, as in `sims.losses`; only the targeted DLR loss looks at the rival.
+Smaller is closer to success, as in `sims.victims.losses`; only the targeted DLR loss looks at the rival.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from sims.losses import log_likelihood, margin_loss
+from sims.victims.losses import log_likelihood, margin_loss
 
 Goals = Int[Array, "n 2"]
 GoalLoss = Callable[[Float[Array, "n classes"], Goals], Float[Array, " n"]]

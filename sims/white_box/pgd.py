@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.ball import check_ball, project, unit
-from sims.attacks.descent import check_step_fraction
+from sims.attacks.score.descent import check_step_fraction
 from sims.ranges import check_counts
 from sims.white_box.incumbent import Incumbent, begin, better, one_query, random_start, report
 from sims.white_box.losses import cross_entropy

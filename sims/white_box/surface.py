@@ -8,9 +8,9 @@ from jaxtyping import Array, Float, Key
 from defenses.classifiers.classifier import Classifier
 from defenses.defense import Defense
 from sims.attacks.ball import Norm, unit
-from sims.losses import margin_loss
-from sims.oracle import score_oracle
-from sims.reevaluation import summed_scores
+from sims.measurements.fresh_draws import summed_scores
+from sims.victims.losses import margin_loss
+from sims.victims.oracle import score_oracle
 from sims.white_box.gradients import gradient_oracle
 from sims.white_box.losses import cross_entropy
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sims.attacks.attack import Attack, Threat
-from sims.attacks.spelling import parse, spelled
+from sims.attacks.names import parse, spelled
 from sims.ranges import check_counts
 from sims.white_box import apgd, fgsm, pgd
 from sims.white_box.gradients import ROUTES

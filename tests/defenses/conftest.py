@@ -5,7 +5,7 @@ import pytest
 
 from defenses import zoo
 from defenses.data import digits
-from defenses.folders import Folders
+from defenses.files.folders import Folders
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,12 @@
 """The records that are shipped draw the pictures that are shipped beside them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from figures.registry import PLOTS
 from sims.records import read
+from tests.paths import SHIPPED as DATA
 
-DATA = Path(__file__).resolve().parents[2] / "figures" / "data"
 SHIPPED = [
     ("second-moment", "moments", ".", 2),
     ("second-moment", "moments", "cifar10", 1),

@@ -1,1 +1,0 @@
-"""Published weights: what is known of them, how their files are read, how their names become ours."""

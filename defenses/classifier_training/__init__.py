@@ -1,1 +1,0 @@
-"""Training of classifiers on real images: recipes, augmentation, adversaries, resumable epochs, cost."""

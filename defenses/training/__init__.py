@@ -1,0 +1,1 @@
+"""Training of networks: recipes, augmentation, adversaries, resumable epochs, cost."""

@@ -1,0 +1,1 @@
+"""Weights of networks: trained here and cached, or published, found, checked and converted."""

@@ -1,0 +1,1 @@
+"""Query attacks that see the predicted class only."""

@@ -1,0 +1,1 @@
+"""Query attacks that see scores: the margin of a class."""

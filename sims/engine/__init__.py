@@ -1,0 +1,1 @@
+"""The engine: attacks batched, counted, stopped, refilled and resumed."""

@@ -1,0 +1,214 @@
+"""The engine: runs an ask/tell attack over a queue of images, batched, counted, stopped and refilled.
+
+A fixed number of slots each hold one image in progress (`slots`); the rows they wait for are forwarded in fixed
+tiles (`tiles`). The iterations run in jitted chunks called from the host, which saves the state between chunks.
+
+Keys: image i uses fold_in(key, i) and its step t fold_in(·, t), so that a result does not depend on the queue, the
+neighbours, the slots, the chunk length or an interruption.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from sims.attacks.attack import Attack
+from sims.engine.checkpoint import fingerprint, load_state, save_state
+from sims.engine.host_loop import run_on_host
+from sims.engine.slots import FOOLED, RUNNING, Machine, Queue, compiled_advance, compiled_start
+from sims.engine.stopping import stopping_rule
+from sims.ranges import check_counts
+from sims.victims.host import HostOracle, identity, interface
+from sims.victims.oracle import Oracle
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a run is laid out; only `query_budget` and `stopping` change what happens to an image.
+
+    query_budget: rows one image may cost, >= 1.
+    rows: rows in flight, a multiple of tile.
+    tile: rows per forward pass, >= 1; results are bit for bit equal for one tile size.
+    chunk: iterations between two returns to the host, >= 1.
+    stopping: when an image that fooled the victim may leave, see `stopping.stopping_rule`.
+    """
+
+    query_budget: int
+    rows: int = 64
+    tile: int = 16
+    chunk: int = 50
+    stopping: str = "first-success"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the first setting outside its range."""
+        check_counts(self, query_budget=1, tile=1, chunk=1)
+        if self.rows < self.tile or self.rows % self.tile:
+            raise ValueError(f"rows must be a positive multiple of tile = {self.tile}, got {self.rows}")
+        stopping_rule(self.stopping)
+
+
+class Result(NamedTuple):
+    """Outcome of a run on the host, and what it cost.
+
+    images: (n, h, w, c) float32, the last candidates. queries: (n,) rows the network evaluated for each image.
+    status: (n,) see `slots.STATUS`. trace: (n, points) float32, the attack's value after each query count of
+    trace_at (points,), inf while unknown. evaluated, padded: rows forwarded for an image, and only to fill a tile.
+    seconds: wall time of this call, compilation included.
+    """
+
+    images: np.ndarray
+    queries: np.ndarray
+    status: np.ndarray
+    trace: np.ndarray
+    trace_at: np.ndarray
+    evaluated: int
+    padded: int
+    seconds: float
+
+    @property
+    def success(self) -> np.ndarray:
+        """(n,) bool: the candidate fooled the victim when it was queried, within the budget."""
+        return self.status == FOOLED
+
+
+def run_attack(
+    key: Key[Array, ""],
+    attack: Attack,
+    oracle: Oracle | HostOracle,
+    images: Float[np.ndarray, "n h w c"],
+    labels: Int[np.ndarray, "n ..."],
+    ids: Int[np.ndarray, " n"],
+    schedule: Schedule,
+    checkpoint: Path | None = None,
+    on_chunk: Callable[[int, int], None] = lambda finished, rows: None,
+    starts: Float[np.ndarray, "n h w c"] | None = None,
+) -> Result:
+    """Attack every image of the queue within the budget; return when all have left.
+
+    oracle: a jitted victim, or one that the host asks: any callable or a service (`sims.victims.host`). The latter is
+    asked once an iteration, never for padding, and its replies are kept beside the checkpoint as they come.
+    images: float32 in [0, 1]. labels: true classes, in [0, classes), or the targets of a targeted oracle, or what else
+    the oracle takes, a row per image. ids: name the images' random streams (their index in the dataset). checkpoint:
+    file the state is saved to after every chunk, and resumed from when it exists. on_chunk: told after every chunk how
+    many images have left and how many rows were evaluated in all. starts: for each image one that may be adversarial;
+    attacks that walk in begin there.
+    Raises ValueError for images that are not finite or leave [0, 1], labels outside [0, classes), lengths that
+    differ, an oracle of another feedback than the attack's, a stopping rule for an attack that never stops, or a
+    checkpoint that is damaged or of another run.
+    """
+    starts = images if starts is None else starts
+    _check(attack, oracle, images, labels, ids, starts)
+    check_stopping(attack, schedule.stopping)
+    started = time.perf_counter()
+    queue = queue_of(key, images, labels, ids, starts)
+    compiled = interface(oracle, attack.width) if isinstance(oracle, HostOracle) else oracle
+    machine = machine_of(attack, compiled, schedule)
+    state = compiled_start(machine, compiled.params, queue)
+    totals = np.zeros(2, np.int64)
+    layout = (schedule.stopping, *astuple(schedule)[:3], compiled.rows_per_query, compiled.targeted)
+    mark = fingerprint(attack.name, *layout, *_data(attack, compiled, queue))
+    if isinstance(oracle, HostOracle):
+        mark = fingerprint(mark, identity(oracle))
+    if checkpoint is not None and checkpoint.exists():
+        state, totals = load_state(checkpoint, state, mark)
+    if isinstance(oracle, HostOracle):
+        chunk = schedule.chunk
+        state, totals = run_on_host(machine, oracle, queue, state, totals, chunk, mark, checkpoint, on_chunk)
+    while np.any(np.asarray(state.outcome.status) == RUNNING):
+        state = compiled_advance(machine, schedule.chunk, compiled.params, queue, state)
+        totals = totals + np.array([state.rows.evaluated, state.rows.padded], np.int64)
+        if checkpoint is not None:
+            save_state(checkpoint, state, totals, mark)
+        on_chunk(int(np.sum(np.asarray(state.outcome.status) != RUNNING)), int(totals[0]))
+    candidates, queries, status, trace = (np.asarray(part) for part in state.outcome)
+    at, seconds = np.array(machine.trace_at), time.perf_counter() - started
+    return Result(candidates, queries, status, trace, at, int(totals[0]), int(totals[1]), seconds)
+
+
+def queue_of(key: Key[Array, ""], images, labels, ids, starts) -> Queue:
+    """The images to attack on the device, each with a random stream of its own."""
+    streams = _streams(key, jnp.asarray(ids, jnp.int32))
+    pixels = jnp.asarray(images, jnp.float32)
+    begin = pixels if starts is images else jnp.asarray(starts, jnp.float32)
+    return Queue(pixels, jnp.asarray(labels, jnp.int32), streams, begin)
+
+
+@jax.jit
+def _streams(key, ids):
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(ids)
+
+
+def machine_of(attack: Attack, oracle: Oracle, schedule: Schedule) -> Machine:
+    """The static half of a run.
+
+    Where a step asks for several rows, one spare slot per tile keeps rows waiting, so that tiles fill.
+    """
+    spare = schedule.rows // schedule.tile if attack.width > 1 else 0
+    slots = schedule.rows // attack.width + spare
+    budget, rule = schedule.query_budget, stopping_rule(schedule.stopping)
+    hidden = oracle._replace(params=None)
+    return Machine(attack, hidden, rule, budget, trace_counts(budget), schedule.rows, schedule.tile, slots)
+
+
+def compile_run(attack: Attack, oracle: Oracle, queue: Queue, schedule: Schedule) -> None:
+    """Compile the two functions of such a run: the chunk is called on the queue of which nothing is left."""
+    machine = machine_of(attack, oracle, schedule)
+    state = compiled_start(machine, oracle.params, queue)
+    finished = state._replace(waiting=jnp.int32(len(queue.images)))
+    jax.block_until_ready(compiled_advance(machine, schedule.chunk, oracle.params, queue, finished))
+
+
+def trace_counts(query_budget: int) -> tuple[int, ...]:
+    """The query counts of a trace: about 25, evenly spaced in their logarithm, the budget last."""
+    return tuple(int(count) for count in np.unique(np.geomspace(1, query_budget, 25).round()))
+
+
+def _data(attack: Attack, oracle: Oracle, queue: Queue) -> list[np.ndarray]:
+    """The arrays that tell one run from another: the queue, the victim, and the first step the attack asks for."""
+    first = attack.init(queue.streams[0], queue.images[0], queue.starts[0])
+    step = attack.ask(queue.streams[0], first).images
+    streams = jax.random.key_data(queue.streams)
+    arrays = (queue.images, queue.starts, queue.labels, streams, step, *jax.tree.leaves(oracle.params))
+    return [np.asarray(a) for a in arrays]
+
+
+def _check(attack: Attack, oracle: Oracle | HostOracle, images, labels, ids, starts) -> None:
+    if attack.feedback != oracle.feedback:
+        raise ValueError(f"oracle must answer with {attack.feedback} for {attack.name}, got {oracle.feedback}")
+    check_images(images, labels)
+    if np.shape(starts) != np.shape(images) or not ((np.asarray(starts) >= 0) & (np.asarray(starts) <= 1)).all():
+        raise ValueError(f"starts must be {np.shape(images)} in [0, 1], like the images, got {np.shape(starts)}")
+    if oracle.num_classes is not None and np.max(labels) >= oracle.num_classes:
+        raise ValueError(f"labels must be < {oracle.num_classes}, the victim's classes, got {np.max(labels)}")
+    if len(ids) != len(images):
+        raise ValueError(f"ids must have {len(images)} entries, one per image, got {len(ids)}")
+
+
+def check_stopping(attack: Attack, stopping: str) -> None:
+    """Raise ValueError for a stopping rule where no image leaves before its budget is spent."""
+    if attack.minimizes and stopping != "first-success":
+        allowed = "first-success where an attack lowers its distance (epsilon inf)"
+        raise ValueError(f"stopping must be {allowed}, got {stopping!r}")
+
+
+def check_images(images, labels) -> None:
+    """Raise ValueError unless there are images, finite and in [0, 1], with as many labels >= 0."""
+    images, labels = np.asarray(images), np.asarray(labels)
+    if len(images) == 0 or len(labels) != len(images):
+        raise ValueError(f"labels must have one entry per image (at least one), got {len(labels)} for {len(images)}")
+    if not np.isfinite(images).all():
+        raise ValueError(f"images must be finite, image {_first_bad(~np.isfinite(images))} is not")
+    if images.min() < 0 or images.max() > 1:
+        raise ValueError(f"images must be in [0, 1], got values from {images.min():g} to {images.max():g}")
+    if labels.min() < 0:
+        raise ValueError(f"labels must be >= 0, got {labels.min()}")
+
+
+def _first_bad(mask: np.ndarray) -> int:
+    return int(np.argmax(mask.reshape(len(mask), -1).any(axis=1)))

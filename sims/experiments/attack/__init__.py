@@ -1,0 +1,1 @@
+"""The experiment attack: its configuration, run, report and recheck."""

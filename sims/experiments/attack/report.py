@@ -1,0 +1,100 @@
+"""The report of the experiment `attack`: what each attack claims, what fresh draws say, and the slow-down."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from sims.attacks.ball import Norm, lengths
+from sims.attacks.table import parse_attack
+from sims.engine.slots import STATUS
+from sims.measurements.slow_down import measured_slow_down, predicted_slow_down, restricted_queries, wilson
+
+COLUMNS = (
+    "attack",
+    "defense",
+    "V",
+    "robust_accuracy",
+    "robust_average_of_n",
+    "robust_worst_of_n",
+    "mean_queries",
+    "median_distance",
+    "slow_down",
+    "slow_down_interval",
+    "slow_down_predicted",
+)
+
+
+def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A row per defence and attack: robust accuracy claimed and over fresh draws, queries, distance, slow-down."""
+    config = manifest["config"]
+    threat, seed = config["threat"], config["seed"]
+    rows = [
+        _row(data.isel(defense=i).sel(attack=attack), data.isel(defense=0).sel(attack=attack), threat, seed)
+        for attack in data.attack.values
+        for i in range(data.sizes["defense"])
+    ]
+    best = {"best_response": manifest["best_response"]} if "best_response" in manifest else {}
+    return {"rows": rows, **threat, "epsilon": _finite(threat["epsilon"]), "stopping": config["stopping"], **best}
+
+
+def _row(cell: xr.Dataset, reference: xr.Dataset, threat: dict[str, Any], seed: int) -> dict[str, Any]:
+    budget, images = threat["query_budget"], cell.sizes["image"]
+    queries = [_restricted(one, budget) for one in (reference, cell)]
+    slow = measured_slow_down(queries[0], queries[1], seed)
+    robust = wilson(int((~cell.success).sum()), images)
+    fooled = cell.fooled.values / cell.evaluations.item()
+    return {
+        "attack": str(cell.attack.item()),
+        "defense": str(cell.defense.item()),
+        "V": _known(cell.variance.mean()),
+        "V_standard_error": _known(cell.variance.std() / np.sqrt(images)),
+        "robust_accuracy": robust.value,
+        "interval": [robust.low, robust.high],
+        "robust_average_of_n": float(1 - fooled.mean()),
+        "robust_average_standard_error": float(fooled.std() / np.sqrt(images)),
+        "robust_worst_of_n": float((fooled == 0).mean()),
+        "evaluations": cell.evaluations.item(),
+        "mean_queries": float(queries[1].mean()),
+        "median_distance": _median_distance(cell, threat["norm"]),
+        "slow_down": slow.value,
+        "slow_down_interval": [slow.low, slow.high],
+        "slow_down_predicted": _predicted(cell, reference, queries[0], budget),
+        "non_finite": int((cell.status == STATUS.index("non-finite answer")).sum()),
+    }
+
+
+def _restricted(cell: xr.Dataset, budget: int) -> np.ndarray:
+    return restricted_queries(cell.queries.values, cell.success.values, budget)
+
+
+def _median_distance(cell: xr.Dataset, norm: Norm) -> float | None:
+    """Median distance of the fooled images, None where none fell; an attack that minimises lowers it to the end."""
+    if not cell.success.any():
+        return None
+    return float(np.median(lengths(norm, (cell.adversarial - cell.clean).values[cell.success.values])))
+
+
+def _known(value: xr.DataArray) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _finite(number: float) -> float | str:
+    return number if np.isfinite(number) else "none"
+
+
+def _predicted(cell: xr.Dataset, reference: xr.Dataset, queries: np.ndarray, budget: int) -> float | None:
+    """The slow-down that theory predicts, where it has a prediction: for NES."""
+    choice = parse_attack(str(cell.attack.item()))
+    if choice.name != "nes" or not np.isfinite(cell.variance).all():
+        return None
+    pair = (reference, cell)
+    return predicted_slow_down(
+        queries,
+        budget,
+        (reference.gradient_norm.values, cell.gradient_norm.values),
+        tuple(one.variance.values / choice.average for one in pair),
+        cell.clean[0].size,
+        choice.settings.smoothing_radius,
+        choice.settings.num_directions,
+    )

@@ -1,0 +1,1 @@
+"""The experiment bench: overhead, waste and own cost of attacks."""

@@ -1,0 +1,1 @@
+"""The experiment white-box: its run, report and recheck."""

@@ -1,0 +1,112 @@
+"""Recheck of a saved `white-box` record: its final images held against the victim once more, and its report.
+
+Nothing is attacked. The draws that judge the images are those of the record, so on one machine every prediction must be
+as saved; on another a draw at the edge of a class may differ.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from defenses.defense import Defense
+from sims import records
+from sims.attacks.ball import lengths
+from sims.experiments.experiment import Context
+from sims.records import Record
+from sims.victims.victim import Victim, VictimOptions, load_victim
+from sims.white_box.restarts import Pursuit, most_rows, runs_of
+from sims.white_box.table import is_white_box
+
+BALL_ROUNDING = 1e-5  # of the radius, in float32
+MEASURED = (
+    "predicted",
+    "predicted_clean",
+    "queries",
+    "non_finite",
+    "distance",
+    "adversarial",
+    "clean",
+    "label",
+    "evaluations",
+    "randomized",
+)
+
+Judge = Callable[[Any, Victim, str, np.ndarray, int], np.ndarray]
+
+
+def rechecker(experiment: str, config_type: Any, judged: Judge, report: Any):
+    """The recheck of the experiment with that configuration, judge of images, and report."""
+
+    def recheck(record: Record, context: Context) -> dict[str, Any]:
+        """A report with a row per defence and attack: how many images contradict each claim; `ok` when none does."""
+        config = _config(record, experiment, config_type)
+        victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
+        if altered := list(_altered(record, config, victim)):
+            return {"rows": [], "altered": altered, "ok": False}
+        rows = list(_rows(record, config, victim, judged))
+        altered = [] if record.manifest.get("report") and records.report_follows(record, report) else ["report"]
+        altered += [] if record.manifest.get("queries") == int(record.data.queries.sum()) else ["queries"]
+        claims = [value for row in rows for name, value in row.items() if name not in ("attack", "defense", "images")]
+        return {"rows": rows, "altered": altered, "ok": not altered and not any(claims)}
+
+    return recheck
+
+
+def _config(record: Record, experiment: str, config_type: Any) -> Any:
+    saved = record.manifest.get("config")
+    if record.manifest.get("experiment") != experiment or not isinstance(saved, dict):
+        raise ValueError(f"record {record.folder} must be one of `python -m sims {experiment}`")
+    if absent := [name for name in MEASURED if name not in record.data]:
+        raise ValueError(f"record {record.folder} must have {', '.join(absent)}, made by this version")
+    lists = {name: tuple(saved[name]) for name in ("defenses", "attacks")}
+    return config_type(**(saved | lists | {"victim": VictimOptions.saved(saved["victim"])}))
+
+
+def _altered(record: Record, config: Any, victim: Victim) -> Iterator[str]:
+    given = {
+        "defense": config.defenses,
+        "attack": config.attacks,
+        "image": victim.ids,
+        "clean": victim.images,
+        "label": victim.labels,
+        "evaluations": [config.evaluations if one.randomized else 1 for one in victim.defenses.values()],
+        "randomized": [one.randomized for one in victim.defenses.values()],
+    }
+    return (name for name, value in given.items() if not np.array_equal(record.data[name].values, np.array(value)))
+
+
+def _rows(record: Record, config: Any, victim: Victim, judged: Judge) -> Iterator[dict[str, Any]]:
+    for i, defense in enumerate(config.defenses):
+        draws = int(record.data.evaluations.values[i])
+        clean = judged(config, victim, defense, victim.images, draws)
+        for j, attack in enumerate(config.attacks):
+            cell = record.data.isel(defense=i, attack=j)
+            again = judged(config, victim, defense, cell.adversarial.values, draws)
+            found = _contradictions(cell, config, again, clean)
+            found["queries_not_possible"] = _not_possible(cell, attack, config, victim, victim.defenses[defense])
+            yield {"attack": attack, "defense": defense, "images": len(victim.images), **found}
+
+
+def _contradictions(cell: xr.Dataset, config: Any, again: np.ndarray, clean: np.ndarray) -> dict[str, int]:
+    images = cell.adversarial.values
+    distance = lengths(config.norm, images.astype(np.float64) - cell.clean.values)
+    axes = tuple(range(1, images.ndim))
+    return {
+        "outside_the_box": int((~((images >= 0) & (images <= 1)).all(axis=axes)).sum()),
+        "outside_the_ball": int((distance > config.epsilon * (1 + BALL_ROUNDING)).sum()),
+        "distance_not_as_claimed": int((~np.isclose(distance, cell.distance.values, rtol=1e-6)).sum()),
+        "predictions_not_as_claimed": int((again != cell.predicted.values).any(axis=1).sum()),
+        "clean_predictions_not_as_claimed": int((clean != cell.predicted_clean.values).any(axis=1).sum()),
+    }
+
+
+def _not_possible(cell: xr.Dataset, attack: str, config: Any, victim: Victim, defense: Defense) -> int:
+    """Images with another number of rows than the attack can have asked for, or, of a random defence, has to."""
+    runs = runs_of(attack, victim.classifier.num_classes)
+    most = sum(most_rows(run, Pursuit(config.threat), defense) for run in runs)
+    exact = defense.randomized and all(is_white_box(run.text) for run in runs)
+    queries, stopped = cell.queries.values, cell.non_finite.values
+    wrong = (queries != most) & ~stopped if exact else (queries < 1) | (queries > most)
+    return int(wrong.sum())

@@ -1,0 +1,66 @@
+"""The attacker's best response to a random defence: the smoothing radius that theory recommends (THEORY C6)."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from defenses.classifiers.classifier import Classifier
+from sims.attacks.table import ATTACKS, parse_attack, spelled
+from sims.victims.losses import margin_loss
+from theory.catalogue import find
+
+
+class BestResponse(NamedTuple):
+    """smoothing_radius: pixel units. tolerance: of the loss. lipschitz: ‖∇F̄‖, the local stand-in for L₀."""
+
+    smoothing_radius: float
+    tolerance: float
+    lipschitz: float
+
+
+def best_radius(
+    classifier: Classifier,
+    images: Float[np.ndarray, "n h w c"],
+    labels: Int[np.ndarray, " n"],
+    gradients: Float[np.ndarray, "n h w c"],
+) -> BestResponse:
+    """C6's radius at the median image, with half of its margin as the tolerance and ‖∇F̄‖ there as L₀.
+
+    The radius does not depend on V: noise and smoothness both improve with μ, so the attacker takes the largest that
+    leaves the loss recognisable. A gradient at one point bounds L₀ from below only, so it is an estimate.
+    Raises ValueError where the median gradient is zero.
+    """
+    margins = np.concatenate(
+        [
+            jax.jit(margin_of, static_argnums=0)(
+                classifier.logits, classifier.params, images[i : i + 64], labels[i : i + 64]
+            )
+            for i in range(0, len(images), 64)
+        ]
+    )
+    lipschitz = float(np.median(np.sqrt((gradients.reshape(len(gradients), -1) ** 2).sum(axis=1))))
+    if not lipschitz > 0:
+        raise ValueError(f"best_response needs a loss with a gradient, its median length is {lipschitz}")
+    tolerance = float(np.median(margins)) / 2
+    radius = find("C6-radius")(eps=tolerance, L0=lipschitz, d=images[0].size)
+    return BestResponse(float(f"{float(radius):.3g}"), tolerance, lipschitz)
+
+
+def margin_of(logits, params, images, labels):
+    """Margins of a batch."""
+    return margin_loss(logits(params, images), labels)
+
+
+def with_radius(text: str, smoothing_radius: float) -> str | None:
+    """The attack with that smoothing radius; None where it has none for directions of length about √d, as in C6.
+
+    Those are the descents on a loss: the probes of a decision attack are measured from a boundary, in other units.
+    """
+    choice = parse_attack(text)
+    if ATTACKS[choice.name].feedback != "loss" or not hasattr(choice.settings, "smoothing_radius"):
+        return None
+    settings = dataclasses.replace(choice.settings, smoothing_radius=smoothing_radius)
+    return spelled(choice._replace(settings=settings))

@@ -1,0 +1,107 @@
+"""Local Lipschitz constants of networks by power iteration on Jacobians: estimates from below, near given points.
+
+L₀ of a map is the largest norm of its Jacobian J, reached by power iteration on JᵀJ; L₁ of a function is the largest
+norm of its Hessian H, reached by power iteration on H. Both are maxima over a finite cloud of points and finitely many
+steps, hence never more than the constants they estimate. They look inside the victim: they feed predictions, and are
+never open to an attack. Steps are called from the host: backward convolutions inside a loop of XLA are slow on a CPU.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from defenses.classifiers.classifier import Classifier
+from defenses.purifiers.family import PurifierFamily
+from sims.victims.losses import log_likelihood, margin_loss
+
+STEPS = 30  # of the power iteration
+BATCH = 64  # points in one pass
+
+Function = Callable[[PyTree, Float[Array, "*shape"]], Array]
+Points = Float[np.ndarray, "n *shape"]
+
+
+def jacobian_norms(function: Function, params: PyTree, points: Points) -> Float[np.ndarray, " n"]:
+    """‖J(x)‖₂ of the map (params, x) -> array of any shape at every point, from below."""
+
+    def step(params, x, direction):
+        pushed = jax.jvp(partial(function, params), (x,), (direction,))[1]
+        (pulled,) = jax.vjp(partial(function, params), x)[1](pushed)
+        return pulled, jnp.linalg.norm(pushed)
+
+    return _iterated(step, params, points)
+
+
+def hessian_norms(function: Function, params: PyTree, points: Points) -> Float[np.ndarray, " n"]:
+    """‖∇²f(x)‖₂ of the twice differentiable function (params, x) -> number at every point, from below."""
+
+    def step(params, x, direction):
+        product = jax.jvp(jax.grad(partial(function, params)), (x,), (direction,))[1]
+        return product, jnp.linalg.norm(product)
+
+    return _iterated(step, params, points)
+
+
+def margin_slope(classifier: Classifier, points: Points, label: int) -> float:
+    """L₀ of the margin of `label` over the cloud (n, h, w, c): its largest gradient norm there."""
+
+    def margin(params, x):
+        return margin_loss(classifier.logits(params, x[None]), jnp.array([label]))[0]
+
+    gradients = jax.jit(jax.vmap(jax.grad(margin, argnums=1), (None, 0)))
+    parts = [gradients(classifier.params, part) for part in _batches(points)]
+    return float(max(jnp.sqrt((part**2).sum(axis=(1, 2, 3))).max() for part in parts))
+
+
+def likelihood_curvature(classifier: Classifier, points: Points, label: int) -> float | None:
+    """L₁ of the log-likelihood of `label` over the cloud; None for a network that is not smooth: L₁ does not exist.
+
+    The margin has no L₁ even on a smooth network: its gradient jumps where the runner-up changes.
+    """
+    if not classifier.smooth:
+        return None
+
+    def likelihood(params, x):
+        return log_likelihood(classifier.logits(params, x[None]), jnp.array([label]))[0]
+
+    return float(hessian_norms(likelihood, classifier.params, points).max())
+
+
+def pool_slope(family: PurifierFamily, points: Points) -> float:
+    """L₀ of a family's members over the cloud: the largest norm of any member's Jacobian."""
+    members = [jax.tree.map(lambda leaf, k=k: leaf[k], family.params) for k in range(family.size)]
+    purify = partial(_purified, family)
+    return max(float(jacobian_norms(purify, member, points).max()) for member in members)
+
+
+def _purified(family: PurifierFamily, params: PyTree, x: Array) -> Array:
+    return family.purify(params, x[None])[0]
+
+
+def _iterated(step, params: PyTree, points: Points) -> Float[np.ndarray, " n"]:
+    """Norms after `STEPS` steps (params, x, direction) -> (next direction, norm), from random directions."""
+    each = jax.jit(jax.vmap(step, (None, 0, 0)))
+    found = []
+    for part in _batches(points):
+        direction, norms = jax.random.normal(jax.random.key(0), part.shape), None
+        for _ in range(STEPS):
+            direction, norms = each(params, part, _unit(direction))
+        found.append(np.asarray(norms))
+    return np.concatenate(found)[: len(points)]
+
+
+def _batches(points: Points) -> list[Array]:
+    """The points in batches of one size, the last filled up with its last point."""
+    size = min(BATCH, len(points))
+    rows = np.minimum(np.arange(-(-len(points) // size) * size), len(points) - 1)
+    return [jnp.asarray(points[part]) for part in np.split(rows, len(rows) // size)]
+
+
+def _unit(directions: Array) -> Array:
+    axes = tuple(range(1, directions.ndim))
+    norms = jnp.sqrt((directions**2).sum(axis=axes, keepdims=True))
+    return directions / jnp.maximum(norms, jnp.finfo(directions.dtype).tiny)

@@ -1,0 +1,103 @@
+"""What theory asks of a victim at one image: V and the gradient of F̄, measured over fresh draws.
+
+This looks inside the victim (gradients, repeated draws): it feeds predictions and is never open to an attack.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from defenses.classifiers.classifier import Classifier
+from defenses.defense import Defense
+from sims.victims.losses import margin_loss
+from sims.victims.oracle import Loss, victim_scores
+
+FEWEST_ROWS, NUMBERS_PER_BATCH = 64, 2**18
+
+Images = Float[np.ndarray, "n h w c"]
+Labels = Int[np.ndarray, " n"]
+
+
+class LocalGeometry(NamedTuple):
+    """At each image: variance V (n,) with its standard error, and the gradient ∇F̄ (n, h, w, c)."""
+
+    variance: np.ndarray
+    variance_error: np.ndarray
+    gradient: np.ndarray
+
+
+def measure(
+    key: Key[Array, ""],
+    classifier: Classifier,
+    defense: Defense,
+    images: Images,
+    labels: Labels,
+    draws: int,
+    loss: Loss = margin_loss,
+) -> LocalGeometry:
+    """V and ∇F̄ of the defended loss from at least `draws` >= 2 draws of the defence per image.
+
+    Draws come in equal batches of a size set by the image; a defence that has no draw is asked twice. The gradient is
+    the mean over the same draws. Raises ValueError for fewer draws.
+    """
+    losses_of, params = _losses(classifier, defense, loss), (defense.params, classifier.params)
+
+    def mean(image, params, keys, label):
+        losses = losses_of(params, keys, image, label)
+        return losses.mean(), losses
+
+    batch, seen = jax.jit(jax.grad(mean, has_aux=True)), []
+    for keys, image, label in _batches(key, images, labels, draws if defense.randomized or draws < 2 else 2):
+        gradients, losses = zip(*(batch(image, params, part, label) for part in keys), strict=True)
+        seen.append((*_variance(np.concatenate(losses)), np.mean(gradients, axis=0)))
+    return LocalGeometry(*(np.stack(column) for column in zip(*seen, strict=True)))
+
+
+def loss_variance(
+    classifier: Classifier, defense: Defense, loss: Loss = margin_loss
+) -> Callable[[Key[Array, ""], PyTree, Images, Labels, int], tuple[np.ndarray, np.ndarray]]:
+    """The function (key, params of the defence, images, labels, draws >= 2) -> V (n,) and its standard error (n,).
+
+    Compiled once for all params; draws as in `measure`.
+    """
+    losses_of = jax.jit(_losses(classifier, defense, loss))
+
+    def variance(key, defense_params, images, labels, draws):
+        params, seen = (defense_params, classifier.params), []
+        for keys, image, label in _batches(key, images, labels, draws):
+            seen.append(_variance(np.concatenate([losses_of(params, part, image, label) for part in keys])))
+        values, errors = np.array(seen).T
+        return values, errors
+
+    return variance
+
+
+def _losses(classifier: Classifier, defense: Defense, loss: Loss):
+    """(params, keys (k,), one image, its label) -> losses (k,)."""
+    scores = victim_scores(classifier, defense)
+
+    def losses(params, keys, image, label):
+        rows = jnp.broadcast_to(image, (len(keys), *image.shape))
+        return loss(scores(params, keys, rows), jnp.broadcast_to(label, (len(keys),)))
+
+    return losses
+
+
+def _batches(key: Key[Array, ""], images: Images, labels: Labels, draws: int) -> Iterator[tuple[Array, Array, Array]]:
+    """Per image: the keys of its draws (batches, size), the image, its label. ValueError when draws < 2."""
+    if draws < 2:
+        raise ValueError(f"draws must be >= 2, got {draws}")
+    batches = -(-draws // max(FEWEST_ROWS, NUMBERS_PER_BATCH // images[0].size))
+    for i, (image, label) in enumerate(zip(jnp.asarray(images), jnp.asarray(labels), strict=True)):
+        yield jax.random.split(jax.random.fold_in(key, i), (batches, -(-draws // batches))), image, label
+
+
+def _variance(losses: Float[np.ndarray, " draws"]) -> tuple[float, float]:
+    """Unbiased variance in float64, and its standard error from the fourth central moment."""
+    centred = losses.astype(np.float64) - losses.mean(dtype=np.float64)
+    variance = (centred**2).sum() / (len(losses) - 1)
+    return float(variance), float(np.sqrt(max((centred**4).mean() - variance**2, 0.0) / len(losses)))

@@ -1,0 +1,101 @@
+"""Diversity of a purifier pool: V, Δ, ν and ν₂ against its size K, for the whole image and for patches.
+
+The image is the patch of full size: one mechanism measured, `patchwise_choice`. For each K the pools are random
+subsets of the trained members, averaged, because a single pool scatters by √(2/(K−1)) (THEORY P2).
+"""
+
+from collections.abc import Callable
+from itertools import combinations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from defenses.purifiers.family import PurifierFamily, members, outputs, patchwise_choice
+from sims.victims.losses import margin_loss
+from sims.victims.victim import Victim
+
+QUANTITIES = {
+    "variance": "loss-level variance V",
+    "loss_spread": "range of the loss over draws, Δ",
+    "nu_squared": "squared worst-pair diversity ν², pixel units²",
+    "nu2_squared": "mean-square diversity ν₂², pixel units²",
+}
+
+
+def measure(
+    victim: Victim,
+    family: PurifierFamily,
+    pool_sizes: tuple[int, ...],
+    patch_sizes: tuple[int, ...],
+    pools: int,
+    draws: int,
+    seed: int,
+    advance: Callable[[int, int], None],
+) -> xr.Dataset:
+    """The QUANTITIES, each (pool_size, patch_size, image), on the same images and pools for every setting.
+
+    pools: different random pools averaged for each K, as far as there are so many. draws: per image and pool.
+    advance: (settings done, settings). Raises ValueError for a pool larger than the family.
+    """
+    if max(pool_sizes) > family.size:
+        raise ValueError(f"pool_sizes must be <= {family.size}, the trained purifiers, got {max(pool_sizes)}")
+    settings = [(k, patch) for k in pool_sizes for patch in patch_sizes]
+    table = []
+    for done, (k, patch) in enumerate(settings):
+        advance(done, len(settings))
+        table.append(_averaged(victim, family, _pools(family.size, k, pools, seed), patch, draws, seed))
+    advance(len(settings), len(settings))
+    values = np.array(table).reshape(len(pool_sizes), len(patch_sizes), len(QUANTITIES), len(victim.images))
+    dims = ("pool_size", "patch_size", "image")
+    data = {name: (dims, values[:, :, i], {"long_name": text}) for i, (name, text) in enumerate(QUANTITIES.items())}
+    coordinates = {"pool_size": list(pool_sizes), "patch_size": list(patch_sizes), "image": victim.ids}
+    return xr.Dataset(data, coordinates, {"side": victim.images.shape[1]})
+
+
+def _averaged(victim: Victim, family: PurifierFamily, pools: np.ndarray, patch: int, draws: int, seed: int):
+    """(quantities, images), averaged over the pools."""
+    measure_pool = _measurement(victim, members(family, pools[0]), patch, draws)
+    key = jax.random.key(seed)
+    seen = [
+        measure_pool(jax.random.fold_in(key, i), members(family, pool).params, victim.classifier.params)
+        for i, pool in enumerate(pools)
+    ]
+    return np.mean([np.asarray(part) for part in seen], axis=0)
+
+
+def _pools(size: int, k: int, pools: int, seed: int) -> np.ndarray:
+    """Different random subsets of k members, (at most `pools`, k)."""
+    subsets = np.array(list(combinations(range(size), k)))
+    return np.random.default_rng([seed, k]).permutation(subsets)[:pools]
+
+
+def _measurement(victim: Victim, family: PurifierFamily, patch: int, draws: int):
+    """The jitted measurement for any pool of the family's size."""
+    defense = patchwise_choice(family, patch)
+    images, labels = jnp.asarray(victim.images), jnp.asarray(victim.labels)
+
+    def one_image(key, pool, params, image, label):
+        keys = jax.random.split(key, draws)
+        purified = defense.apply(pool, keys, jnp.broadcast_to(image, (draws, *image.shape)))
+        loss = margin_loss(victim.classifier.logits(params, purified), jnp.full(draws, label))
+        scatter = jnp.sum(jnp.var(purified, axis=0, ddof=1))
+        return jnp.var(loss, ddof=1), loss.max() - loss.min(), 2 * scatter
+
+    @jax.jit
+    def measure_pool(key, pool, params):
+        keys = jax.random.split(key, len(images))
+        v, spread, nu2 = jax.lax.map(lambda row: one_image(row[0], pool, params, *row[1:]), (keys, images, labels))
+        worst = worst_pair_squared(outputs(family._replace(params=pool), images), patch)
+        return jnp.stack([v, spread, worst, nu2])
+
+    return measure_pool
+
+
+def worst_pair_squared(purified: jax.Array, patch: int) -> jax.Array:
+    """ν² (n,) of outputs (K, n, h, w, c): the squared distances of the worst pairs, summed over the patches."""
+    k, n, h, w, c = purified.shape
+    tiled = purified.reshape(k, n, h // patch, patch, w // patch, patch, c)
+    distances = jnp.sum((tiled[:, None] - tiled[None]) ** 2, axis=(4, 6, 7))
+    return jnp.sum(distances.max(axis=(0, 1)), axis=(1, 2))

@@ -1,0 +1,1 @@
+"""What stands behind a query interface: oracles, losses, services and other callables, images to attack."""

@@ -1,0 +1,88 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from defenses import zoo
+from defenses.classifiers import cnn as cnn_module
+from defenses.classifiers.classifier import Classifier
+from defenses.data import digits
+from defenses.evaluation import accuracy
+from defenses.files.folders import Folders
+from defenses.purifiers.identity import identity
+
+
+@pytest.fixture(scope="module", params=list(zoo.SMALL))
+def classifier(request, folders):
+    return zoo.classifier(request.param, folders=folders)
+
+
+def images_for(classifier, rows=64):
+    return jax.random.uniform(jax.random.key(1), (rows, *classifier.image_shape))
+
+
+def test_record(classifier):
+    scores = jax.jit(classifier.logits)(classifier.params, images_for(classifier))
+    assert isinstance(classifier, Classifier)
+    assert scores.shape == (64, classifier.num_classes)
+    assert scores.dtype == jnp.float32
+    assert np.isfinite(scores).all()
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(classifier.params))
+
+
+@pytest.mark.as_users_compile
+def test_bits_of_a_row_ignore_neighbours_and_position(classifier):
+    images = np.asarray(images_for(classifier))
+    logits = jax.jit(classifier.logits)
+    whole = np.asarray(logits(classifier.params, images))
+    for batch in (8, 16, 32, 64):
+        order = np.random.default_rng(batch).permutation(64)
+        parts = [logits(classifier.params, images[rows]) for rows in order.reshape(-1, batch)]
+        assert np.array_equal(np.concatenate(parts), whole[order]), batch
+
+
+def test_cnn_is_accurate_on_held_out_digits(cnn, held_out):
+    measured = accuracy(cnn, identity(), held_out, seed=0)
+    assert measured.images == 599
+    assert measured.accuracy >= 0.98
+    expected = np.sqrt(measured.accuracy * (1 - measured.accuracy) / 599)
+    assert measured.standard_error == pytest.approx(expected)
+
+
+def test_accuracy_counts_the_right_rows(cnn, held_out):
+    predicted = np.asarray(cnn.logits(cnn.params, jnp.asarray(held_out.images)).argmax(-1))
+    share = float((predicted == held_out.labels).mean())
+    assert accuracy(cnn, identity(), held_out, seed=0).accuracy == pytest.approx(share)
+    wrong = held_out._replace(labels=((predicted + 1) % 10).astype(np.int32))
+    assert accuracy(cnn, identity(), wrong, seed=0).accuracy == 0
+
+
+def test_training_is_reproducible_bit_for_bit():
+    recipe = cnn_module.Recipe(steps=40)
+    first, again = (cnn_module.train(recipe, digits.load(), 3) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (first, again)), strict=True))
+
+
+def test_seeds_differ():
+    first, other = (cnn_module.initial(cnn_module.Recipe(), digits.load(), seed) for seed in (3, 4))
+    assert not np.array_equal(first["head"]["kernel"], other["head"]["kernel"])
+
+
+def test_accuracy_refuses_images_of_another_shape(cnn, held_out):
+    wide = held_out._replace(images=held_out.images.repeat(2, axis=2))
+    with pytest.raises(ValueError, match=r"images of shape \(8, 8, 1\) for cnn, got \(8, 16, 1\)"):
+        accuracy(cnn, identity(), wide, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("vgg",), "classifier must be one of cnn, orthogonal, resnet20, .*, got 'vgg'"),
+        (("cnn", "svhn"), "dataset must be one of digits, .*, got 'svhn'"),
+        (("cnn", "digits", -1), "seed must lie in 0..4294967295, got -1"),
+    ],
+)
+def test_unknown_names_and_negative_seeds(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        zoo.classifier(*arguments, folders=Folders(models=tmp_path))
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,31 @@
+"""The comparisons that are shipped under figures/data, and the README that quotes them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from sims.records import read
+from tests.paths import ROOT
+
+DATA = ROOT / "figures" / "data"
+README = (ROOT / "README.md").read_text()
+
+Reported = tuple[xr.Dataset, dict[str, Any], dict[str, Any]]
+
+
+def folders(experiment: str) -> list[Path]:
+    """The folders of an experiment's shipped records, by name."""
+    return sorted((DATA / experiment).iterdir())
+
+
+def reported(folder: Path, report: Callable[[xr.Dataset, dict[str, Any]], dict[str, Any]]) -> Reported:
+    """The record's arrays and manifest, and the report that `report` makes of them now."""
+    _, data, manifest = read(folder)
+    return data, manifest, report(data, manifest)
+
+
+def missing(lines: list[str]) -> list[str]:
+    """Those of the lines that the README does not have."""
+    return [line for line in lines if line not in README]

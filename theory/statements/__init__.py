@@ -1,0 +1,1 @@
+"""The statements, one file per section of the theory: their formulas, assumptions and derivations."""
