@@ -11,13 +11,40 @@ import tyro
 import xarray as xr
 
 from sims.experiments.experiment import Context, Experiment, Plan, check_seed
-from sims.verification import convergence, first_moments, moment_bounds, networks, patches, second_moments, smoothing
+from sims.verification import (
+    best_response,
+    crossover,
+    diagonal_descent,
+    estimator_means,
+    moment_bounds,
+    networks,
+    patches,
+    pools,
+    quadratic_descent,
+    quadratic_moments,
+    recalled_forms,
+    second_moments,
+    smoothing,
+)
 from sims.verification.check import Check, Row, run_check
 from sims.verification.controls import caught, controls
 from sims.victims.victim import VictimOptions, seconds_per_row, victim_inputs
 from theory.catalogue import CATALOGUE, find
 
-SECTIONS = (smoothing, first_moments, second_moments, moment_bounds, patches, convergence)
+SECTIONS = (
+    smoothing,
+    estimator_means,
+    second_moments,
+    quadratic_moments,
+    moment_bounds,
+    recalled_forms,
+    crossover,
+    patches,
+    pools,
+    quadratic_descent,
+    diagonal_descent,
+    best_response,
+)
 
 
 @dataclass(frozen=True)

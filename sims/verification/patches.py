@@ -1,4 +1,4 @@
-"""P1 and P2 through the defences themselves: shift pools, image-wise and patch-wise, on a loss linear in the pixels."""
+"""P1 through the defences themselves: shift pools, image-wise and patch-wise, on a loss linear in the pixels."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ import numpy as np
 from defenses.defense import Defense
 from defenses.purifiers.family import patchwise_choice, random_choice
 from defenses.purifiers.shift import shift_family
-from sims.measurements.streaming import Estimate, absorb, empty
+from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure, exact, sampled
 
 SIDE, PATCH, PATCHES, K, SAMPLES = 4, 2, 4, 3, 40_000
@@ -18,7 +18,7 @@ POOLS, POOL_SIZES = 40_000, (2, 6)
 
 
 def checks() -> Iterator[Check]:
-    """Rows of P1 and P2."""
+    """Rows of P1."""
     rng = np.random.default_rng(10)
     slope = rng.normal(size=(SIDE, SIDE, 1))
     agreeing = np.array([1.0, -0.5, 0.2])[:, None, None, None] * np.ones((1, SIDE, SIDE, 1))
@@ -36,9 +36,6 @@ def checks() -> Iterator[Check]:
         variance = _loss_variance(patchwise, weights)
         yield Check("P1-variance", name, {"V_p": effects.var(axis=0)}, variance)
         yield Check("P1-ratio", name, {"V": float(effects.sum(axis=1).var()), "P": PATCHES}, variance)
-    for size in POOL_SIZES:
-        yield Check("P2-mean", f"Gaussian losses, K = {size}", {"V": 2.0, "K": size}, _pool_variances(size, 2.0))
-        yield Check("P2-scatter", f"Gaussian losses, K = {size}", {"K": size}, _pool_scatter(size))
 
 
 def _by_patch(images: np.ndarray) -> np.ndarray:
@@ -90,30 +87,3 @@ def _loss_variance(defense: Defense, weights: np.ndarray) -> Measure:
         return jnp.sum(slope * (one - other)) ** 2 / 2
 
     return sampled(statistic, RATIO_SAMPLES, 50_000)
-
-
-def _pool_variance(key, size: int, variance: float) -> jax.Array:
-    """Variance over the members of one random pool of `size` Gaussian losses."""
-    return jnp.var(jnp.sqrt(variance) * jax.random.normal(key, (size,)))
-
-
-def _pool_variances(size: int, variance: float) -> Measure:
-    return sampled(lambda key: _pool_variance(key, size, variance), POOLS)
-
-
-def _pool_scatter(size: int) -> Measure:
-    """Relative standard deviation of the pool variance: its mean over groups of pools, error from the groups."""
-
-    def measure(key) -> Estimate:
-        groups = empty(1)
-        relative = jax.jit(lambda k: _relative_scatter(jax.vmap(lambda one: _pool_variance(one, size, 1.0))(k)))
-        for i in range(20):
-            keys = jax.random.split(jax.random.fold_in(key, i), POOLS)
-            groups = absorb(groups, np.asarray(relative(keys))[None, None])
-        return groups.estimate(0)
-
-    return measure
-
-
-def _relative_scatter(values: jax.Array) -> jax.Array:
-    return jnp.std(values, ddof=1) / jnp.mean(values)

@@ -1,11 +1,10 @@
-"""E2, E3 and E7: exact second moments of gradient estimates, and where defence noise overtakes the estimator's own."""
+"""E2: exact second moments of gradient estimates, whatever the loss."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from sims.measurements.streaming import Estimate
-from sims.verification.check import Check, Measure
+from sims.verification.check import Check
 from sims.verification.instances import random_quadratic, second_moment, trace_and_square
 from sims.victims.objectives import linear, noisy_oracle, pool_oracle, quadratic
 from theory.catalogue import find
@@ -15,12 +14,10 @@ DIMENSIONS = (12, 64, 784)
 
 
 def checks() -> Iterator[Check]:
-    """Rows of E2, E3 and E7."""
+    """Rows of E2."""
     yield from _general()
     yield from _noise_alone()
     yield from _averaged()
-    yield from _quadratics()
-    yield from _crossover()
 
 
 def _general() -> Iterator[Check]:
@@ -67,35 +64,3 @@ def _averaged() -> Iterator[Check]:
     for name in ("forward-shared", "forward"):
         measure = second_moment(name, 8, MU, oracle, point, SAMPLES // 2)
         yield Check("E2-shared", f"quadratic, loss noise, {name}", {"q": 8, "grad_mu": norm, "M": single}, measure)
-
-
-def _quadratics() -> Iterator[Check]:
-    """E3 with a dense H at three dimensions."""
-    for d in DIMENSIONS:
-        hessian, slope, point = random_quadratic(d)
-        oracle = noisy_oracle(quadratic(hessian, slope), SIGMA)
-        values = {"d": d, "mu": MU, "V": SIGMA**2, "grad": float(np.linalg.norm(hessian @ point + slope))}
-        forward = values | trace_and_square(hessian)
-        for name, arguments in (("forward", forward), ("antithetic", values)):
-            measure = second_moment(name, 1, MU, oracle, point, SAMPLES)
-            yield Check(f"E3-{name}", f"quadratic, general H, d = {d}", arguments, measure)
-
-
-def _crossover() -> Iterator[Check]:
-    """The σ at which noise equals the estimator's own variance, from two separate measurements."""
-    slope = np.linspace(0.5, 1.5, D)
-    values = {"d": D, "mu": MU, "grad": float(np.linalg.norm(slope))}
-    for name in ("forward", "antithetic"):
-        yield Check(f"E7-{name}", "linear", values, _crossover_deviation(name, slope))
-
-
-def _crossover_deviation(name: str, slope: np.ndarray) -> Measure:
-    def measure(key) -> Estimate:
-        quiet = second_moment(name, 1, MU, noisy_oracle(linear(slope), 0.0), np.zeros(D), 2 * SAMPLES)(key)
-        unit = second_moment(name, 1, MU, noisy_oracle(linear(np.zeros(D)), 1.0), np.zeros(D), 2 * SAMPLES)(key)
-        own = quiet.value - float(slope @ slope)
-        sigma = float(np.sqrt(own / unit.value))
-        relative = np.hypot(quiet.standard_error / own, unit.standard_error / unit.value)
-        return Estimate(sigma, sigma * float(relative) / 2)
-
-    return measure
