@@ -71,7 +71,7 @@ def lipschitz_constants(params: PyTree) -> LipschitzConstants:
     p_j² ≤ 2: L₀ ≤ √2·L₀(z). Its Hessian is diag(p) − ppᵀ: vᵀHv = Var_p(v) ≤ (max v − min v)²/4 ≤ ‖v‖²/2 by
     Popoviciu and (a − b)² ≤ 2(a² + b²). S4: L₁ ≤ ½L₀(z)² + √2·L₁(z).
 
-    Source: THEORY.md S4.
+    S4, the constants of a composition: L₀(f∘m) ≤ L₀(f)L₀(m), L₁(f∘m) ≤ L₁(f)L₀(m)² + L₀(f)L₁(m).
     """
     first, second, head = (np.linalg.norm(np.asarray(params[k]["weight"], np.float64), 2) for k in LAYERS)
     scale, softness = abs(float(params["scale"])), float(params["softness"])

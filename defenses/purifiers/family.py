@@ -69,7 +69,7 @@ def patchwise_choice(family: PurifierFamily, patch_size: int) -> Defense:
     """Each square patch of side `patch_size` cut from the full-image output of its own independent member.
 
     Raises ValueError when `patch_size` < 1, and when applied to images whose sides it does not divide.
-    Source: THEORY.md P1, P3.
+    Statements P1-diversity and P1-variance say what patches change. Source: arXiv 2401.10586.
     """
     if patch_size < 1:
         raise ValueError(f"patch_size must be >= 1, got {patch_size}")

@@ -23,8 +23,8 @@ from sims.engine.journal import append_reply, read_journal
 from sims.engine.slots import (
     RUNNING,
     EngineState,
-    Machine,
     Queue,
+    RunPlan,
     Slots,
     ask,
     defense_keys,
@@ -37,7 +37,7 @@ from sims.victims.host import HostOracle, no_replies, read_replies
 
 
 def run_on_host(
-    machine: Machine,
+    plan: RunPlan,
     oracle: HostOracle,
     queue: Queue,
     state: EngineState,
@@ -61,13 +61,13 @@ def run_on_host(
             journal.unlink(missing_ok=True)
         on_chunk(int(np.sum(np.asarray(state.outcome.status) != RUNNING)), int(totals[0]))
 
-    places, at_most = machine.slots * machine.attack.width, max(1, machine.rows // oracle.repeats)
-    state, waiting = compiled_turn(machine, queue, state, no_replies(oracle, places), np.zeros(places, bool))
+    places, at_most = plan.slots * plan.attack.width, max(1, plan.rows // oracle.repeats)
+    state, waiting = compiled_turn(plan, queue, state, no_replies(oracle, places), np.zeros(places, bool))
     calls = 0
     while (chosen := np.flatnonzero(waiting)[:at_most]).size:
         images = np.asarray(state.slots.queries.images)
         reply, fresh = call(totals, np.repeat(images.reshape(places, *images.shape[2:])[chosen], oracle.repeats, 0))
-        state, waiting = compiled_turn(machine, queue, state, *_placed(oracle, places, chosen, reply))
+        state, waiting = compiled_turn(plan, queue, state, *_placed(oracle, places, chosen, reply))
         totals, calls = totals + np.array([len(reply), 0]), calls + 1
         if fresh and calls >= chunk:  # while replies are replayed the journal holds more than the state knows
             save()
@@ -101,7 +101,7 @@ def _placed(oracle: HostOracle, places: int, chosen: np.ndarray, reply: np.ndarr
 
 
 def turn(
-    machine: Machine,
+    plan: RunPlan,
     queue: Queue,
     state: EngineState,
     replies: Shaped[Array, "replies ..."],
@@ -111,11 +111,11 @@ def turn(
 
     None waits when, and only when, every image has left. Without replies it changes nothing but an unstarted state.
     """
-    slots = tell(machine, queue, _with_replies(machine, queue, state.slots, replies, done))
+    slots = tell(plan, queue, _with_replies(plan, queue, state.slots, replies, done))
 
     def leave_enter_and_ask(carry):
-        state = refill(machine, queue, carry[0])
-        slots = ask(machine, queue, state.slots)
+        state = refill(plan, queue, carry[0])
+        slots = ask(plan, queue, state.slots)
         slots = slots._replace(asking=jnp.zeros_like(slots.asking))
         return state._replace(slots=slots), jnp.any(slots.status != RUNNING)
 
@@ -124,16 +124,16 @@ def turn(
     return state, waiting_rows(queue, state.slots)
 
 
-def _with_replies(machine: Machine, queue: Queue, slots: Slots, replies, done: Bool[Array, " places"]) -> Slots:
+def _with_replies(plan: RunPlan, queue: Queue, slots: Slots, replies, done: Bool[Array, " places"]) -> Slots:
     count, width = slots.answered.shape
     done = done.reshape(count, width)
-    keys, images = (a.reshape(-1, *a.shape[2:]) for a in (defense_keys(machine, queue, slots), slots.queries.images))
-    answers = machine.oracle.query(replies, keys, images, jnp.repeat(queue.labels[slots.position], width))
+    keys, images = (a.reshape(-1, *a.shape[2:]) for a in (defense_keys(plan, queue, slots), slots.queries.images))
+    answers = plan.oracle.query(replies, keys, images, jnp.repeat(queue.labels[slots.position], width))
 
     def new_where_done(new, old):
         return jnp.where(done.reshape(count, width, *(1,) * (old.ndim - 2)), new.reshape(old.shape), old)
 
-    return with_answers(machine, slots, jax.tree.map(new_where_done, answers, slots.answers), done)
+    return with_answers(plan, slots, jax.tree.map(new_where_done, answers, slots.answers), done)
 
 
 compiled_turn: Callable[..., tuple[EngineState, Array]] = jax.jit(turn, static_argnums=0)

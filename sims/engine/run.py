@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int, Key
 from sims.attacks.attack import Attack
 from sims.engine.checkpoint import fingerprint, load_state, save_state
 from sims.engine.host_loop import run_on_host
-from sims.engine.slots import FOOLED, RUNNING, Machine, Queue, compiled_advance, compiled_start
+from sims.engine.slots import FOOLED, RUNNING, Queue, RunPlan, compiled_advance, compiled_start
 from sims.engine.stopping import stopping_rule
 from sims.ranges import check_counts
 from sims.victims.host import HostOracle, identity, interface
@@ -108,8 +108,8 @@ def run_attack(
     started = time.perf_counter()
     queue = queue_of(key, images, labels, ids, starts)
     compiled = interface(oracle, attack.width) if isinstance(oracle, HostOracle) else oracle
-    machine = machine_of(attack, compiled, schedule)
-    state = compiled_start(machine, compiled.params, queue)
+    plan = run_plan(attack, compiled, schedule)
+    state = compiled_start(plan, compiled.params, queue)
     totals = np.zeros(2, np.int64)
     layout = (schedule.stopping, *astuple(schedule)[:3], compiled.rows_per_query, compiled.targeted)
     mark = fingerprint(attack.name, *layout, *_data(attack, compiled, queue))
@@ -119,15 +119,15 @@ def run_attack(
         state, totals = load_state(checkpoint, state, mark)
     if isinstance(oracle, HostOracle):
         chunk = schedule.chunk
-        state, totals = run_on_host(machine, oracle, queue, state, totals, chunk, mark, checkpoint, on_chunk)
+        state, totals = run_on_host(plan, oracle, queue, state, totals, chunk, mark, checkpoint, on_chunk)
     while np.any(np.asarray(state.outcome.status) == RUNNING):
-        state = compiled_advance(machine, schedule.chunk, compiled.params, queue, state)
+        state = compiled_advance(plan, schedule.chunk, compiled.params, queue, state)
         totals = totals + np.array([state.rows.evaluated, state.rows.padded], np.int64)
         if checkpoint is not None:
             save_state(checkpoint, state, totals, mark)
         on_chunk(int(np.sum(np.asarray(state.outcome.status) != RUNNING)), int(totals[0]))
     candidates, queries, status, trace = (np.asarray(part) for part in state.outcome)
-    at, seconds = np.array(machine.trace_at), time.perf_counter() - started
+    at, seconds = np.array(plan.trace_at), time.perf_counter() - started
     return Result(candidates, queries, status, trace, at, int(totals[0]), int(totals[1]), seconds)
 
 
@@ -144,7 +144,7 @@ def _streams(key, ids):
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(ids)
 
 
-def machine_of(attack: Attack, oracle: Oracle, schedule: Schedule) -> Machine:
+def run_plan(attack: Attack, oracle: Oracle, schedule: Schedule) -> RunPlan:
     """The static half of a run.
 
     Where a step asks for several rows, one spare slot per tile keeps rows waiting, so that tiles fill.
@@ -153,15 +153,15 @@ def machine_of(attack: Attack, oracle: Oracle, schedule: Schedule) -> Machine:
     slots = schedule.rows // attack.width + spare
     budget, rule = schedule.query_budget, stopping_rule(schedule.stopping)
     hidden = oracle._replace(params=None)
-    return Machine(attack, hidden, rule, budget, trace_counts(budget), schedule.rows, schedule.tile, slots)
+    return RunPlan(attack, hidden, rule, budget, trace_counts(budget), schedule.rows, schedule.tile, slots)
 
 
 def compile_run(attack: Attack, oracle: Oracle, queue: Queue, schedule: Schedule) -> None:
     """Compile the two functions of such a run: the chunk is called on the queue of which nothing is left."""
-    machine = machine_of(attack, oracle, schedule)
-    state = compiled_start(machine, oracle.params, queue)
+    plan = run_plan(attack, oracle, schedule)
+    state = compiled_start(plan, oracle.params, queue)
     finished = state._replace(waiting=jnp.int32(len(queue.images)))
-    jax.block_until_ready(compiled_advance(machine, schedule.chunk, oracle.params, queue, finished))
+    jax.block_until_ready(compiled_advance(plan, schedule.chunk, oracle.params, queue, finished))
 
 
 def trace_counts(query_budget: int) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ class Slots(NamedTuple):
     position: (slots,) place in the queue, n when empty. steps, spent: (slots,) asks made, rows evaluated.
     status: (slots,) RUNNING, or why the image is about to leave. asking: (slots,) bool, the slot asks next.
     attack: the attack's states, stacked. votes: the vote on each candidate that a stopping rule re-evaluates.
-    trace: (slots, points) the attack's value after each of the machine's query counts, inf while unknown.
+    trace: (slots, points) the attack's value after each of the plan's query counts, inf while unknown.
     queries, answers: what was asked last, and the answers so far where `answered` (slots, width).
     """
 
@@ -82,7 +82,7 @@ class EngineState(NamedTuple):
     rows: Rows
 
 
-class Machine(NamedTuple):
+class RunPlan(NamedTuple):
     """The static half of a run: the attack, the oracle's functions, when an image leaves, the layout of the rows.
 
     trace_at: query counts, ascending, after which the attack's value is written down.
@@ -98,28 +98,28 @@ class Machine(NamedTuple):
     slots: int
 
 
-def start(machine: Machine, params: PyTree, queue: Queue) -> EngineState:
+def start(plan: RunPlan, params: PyTree, queue: Queue) -> EngineState:
     """Empty slots in front of the whole queue."""
-    count, shape, width = len(queue.images), queue.images.shape[1:], machine.attack.width
-    state = jax.eval_shape(machine.attack.init, queue.streams[0], queue.images[0], queue.starts[0])
-    keys = jax.eval_shape(lambda key: machine.oracle.draw(key, width), queue.streams[0])
+    count, shape, width = len(queue.images), queue.images.shape[1:], plan.attack.width
+    state = jax.eval_shape(plan.attack.init, queue.streams[0], queue.images[0], queue.starts[0])
+    keys = jax.eval_shape(lambda key: plan.oracle.draw(key, width), queue.streams[0])
     rows = jax.ShapeDtypeStruct((width, *shape), jnp.float32)
     labels = jax.ShapeDtypeStruct((width, *queue.labels.shape[1:]), jnp.int32)
-    answer = jax.eval_shape(machine.oracle.query, params, keys, rows, labels)
-    attack, answers = jax.tree.map(lambda a: jnp.zeros((machine.slots, *a.shape), a.dtype), (state, answer))
-    none = jnp.zeros((machine.slots, width), bool)
-    zeros = jnp.zeros(machine.slots, jnp.int32)
-    queries = Queries(jnp.zeros((machine.slots, width, *shape)), none)
-    votes, unknown = no_votes(machine.slots), jnp.full((machine.slots, len(machine.trace_at)), jnp.inf, jnp.float32)
+    answer = jax.eval_shape(plan.oracle.query, params, keys, rows, labels)
+    attack, answers = jax.tree.map(lambda a: jnp.zeros((plan.slots, *a.shape), a.dtype), (state, answer))
+    none = jnp.zeros((plan.slots, width), bool)
+    zeros = jnp.zeros(plan.slots, jnp.int32)
+    queries = Queries(jnp.zeros((plan.slots, width, *shape)), none)
+    votes, unknown = no_votes(plan.slots), jnp.full((plan.slots, len(plan.trace_at)), jnp.inf, jnp.float32)
     slots = Slots(zeros + count, zeros, zeros, zeros, zeros > 0, attack, votes, unknown, queries, answers, none)
     nothing = jnp.zeros(count, jnp.int32)
-    outcome = Outcome(queue.images, nothing, nothing, jnp.full((count, len(machine.trace_at)), jnp.inf, jnp.float32))
+    outcome = Outcome(queue.images, nothing, nothing, jnp.full((count, len(plan.trace_at)), jnp.inf, jnp.float32))
     return EngineState(slots, jnp.int32(0), outcome, Rows(jnp.int32(0), jnp.int32(0)))
 
 
-def advance(machine: Machine, chunk: int, params: PyTree, queue: Queue, state: EngineState) -> EngineState:
+def advance(plan: RunPlan, chunk: int, params: PyTree, queue: Queue, state: EngineState) -> EngineState:
     """Run up to `chunk` iterations; results of images that left are in the outcome when it returns."""
-    machine = machine._replace(oracle=machine.oracle._replace(params=params))
+    plan = plan._replace(oracle=plan.oracle._replace(params=params))
     count = len(queue.images)
 
     def in_progress(slots):
@@ -131,7 +131,7 @@ def advance(machine: Machine, chunk: int, params: PyTree, queue: Queue, state: E
 
     def iterate(carry):
         slots, rows, iterations = carry
-        return *_iterate(machine, queue, slots, rows), iterations + 1
+        return *_iterate(plan, queue, slots, rows), iterations + 1
 
     def unfinished(carry):
         state, iterations = carry
@@ -140,7 +140,7 @@ def advance(machine: Machine, chunk: int, params: PyTree, queue: Queue, state: E
 
     def refill_then_iterate(carry):
         state, iterations = carry
-        state = refill(machine, queue, state)
+        state = refill(plan, queue, state)
         slots, rows, iterations = jax.lax.while_loop(undisturbed, iterate, (state.slots, state.rows, iterations))
         return state._replace(slots=slots, rows=rows), iterations
 
@@ -148,10 +148,10 @@ def advance(machine: Machine, chunk: int, params: PyTree, queue: Queue, state: E
     return jax.lax.while_loop(unfinished, refill_then_iterate, (state, jnp.int32(0)))[0]
 
 
-def _iterate(machine: Machine, queue: Queue, slots: Slots, rows: Rows) -> tuple[Slots, Rows]:
+def _iterate(plan: RunPlan, queue: Queue, slots: Slots, rows: Rows) -> tuple[Slots, Rows]:
     """Let the slots ask that may, forward waiting rows, and tell the slots whose rows are all answered."""
-    slots, rows = _answer(machine, queue, ask(machine, queue, slots), rows)
-    return tell(machine, queue, slots), rows
+    slots, rows = _answer(plan, queue, ask(plan, queue, slots), rows)
+    return tell(plan, queue, slots), rows
 
 
 def waiting_rows(queue: Queue, slots: Slots) -> Bool[Array, "slots width"]:
@@ -159,26 +159,26 @@ def waiting_rows(queue: Queue, slots: Slots) -> Bool[Array, "slots width"]:
     return slots.queries.needed & ~slots.answered & _in_progress(queue, slots)[:, None]
 
 
-def with_answers(machine: Machine, slots: Slots, answers: Answer, done: Bool[Array, "slots width"]) -> Slots:
+def with_answers(plan: RunPlan, slots: Slots, answers: Answer, done: Bool[Array, "slots width"]) -> Slots:
     """The slots with these answers to the rows `done`, which cost what the oracle's rows cost."""
-    spent = slots.spent + machine.oracle.rows_per_query * jnp.sum(done, axis=1)
+    spent = slots.spent + plan.oracle.rows_per_query * jnp.sum(done, axis=1)
     return slots._replace(answers=answers, answered=slots.answered | done, spent=spent)
 
 
-def defense_keys(machine: Machine, queue: Queue, slots: Slots) -> Key[Array, "slots width"]:
+def defense_keys(plan: RunPlan, queue: Queue, slots: Slots) -> Key[Array, "slots width"]:
     """The defence's randomness for every row of the slots' present step."""
     width = slots.answered.shape[1]
-    return jax.vmap(lambda key: machine.oracle.draw(key, width))(_step_keys(queue, slots, DEFENSE_STREAM))
+    return jax.vmap(lambda key: plan.oracle.draw(key, width))(_step_keys(queue, slots, DEFENSE_STREAM))
 
 
-def _answer(machine: Machine, queue: Queue, slots: Slots, rows: Rows) -> tuple[Slots, Rows]:
-    oracle, (count, width) = machine.oracle, slots.answered.shape
+def _answer(plan: RunPlan, queue: Queue, slots: Slots, rows: Rows) -> tuple[Slots, Rows]:
+    oracle, (count, width) = plan.oracle, slots.answered.shape
     waiting = _flatten(waiting_rows(queue, slots))
-    take = rows_to_forward(waiting, machine.tile, machine.rows)
+    take = rows_to_forward(waiting, plan.tile, plan.rows)
     answers, done, padding = answer_rows(
         oracle,
-        machine.tile,
-        _flatten(defense_keys(machine, queue, slots)),
+        plan.tile,
+        _flatten(defense_keys(plan, queue, slots)),
         _flatten(slots.queries.images),
         jnp.repeat(queue.labels[slots.position], width, axis=0),
         waiting,
@@ -187,20 +187,20 @@ def _answer(machine: Machine, queue: Queue, slots: Slots, rows: Rows) -> tuple[S
     )
     answers = jax.tree.map(lambda a: a.reshape(count, width, *a.shape[1:]), answers)
     rows = Rows(rows.evaluated + oracle.rows_per_query * take, rows.padded + oracle.rows_per_query * padding)
-    return with_answers(machine, slots, answers, done.reshape(count, width)), rows
+    return with_answers(plan, slots, answers, done.reshape(count, width)), rows
 
 
-def tell(machine: Machine, queue: Queue, slots: Slots) -> Slots:
+def tell(plan: RunPlan, queue: Queue, slots: Slots) -> Slots:
     """Tell the slots whose rows are all answered; a fooled one leaves, or is put to the vote of the stopping rule."""
     complete = _in_progress(queue, slots) & jnp.all(slots.answered | ~slots.queries.needed, axis=1)
     failed = complete & jnp.any(slots.answered & ~known(slots.answers), axis=1)
-    told = jax.vmap(machine.attack.tell)(slots.attack, slots.queries, slots.answers)
+    told = jax.vmap(plan.attack.tell)(slots.attack, slots.queries, slots.answers)
     heard = complete & ~failed & ~slots.votes.open
     attack = _select(heard, told, slots.attack)
-    report = jax.vmap(machine.attack.report)(attack)
-    candidate = heard & report.success & (not machine.attack.minimizes)
-    votes, accepted = cast(machine.stopping, slots.votes, candidate, complete & ~failed, slots.answers.fooled[:, 0])
-    passed = heard[:, None] & (jnp.array(machine.trace_at) >= slots.spent[:, None])
+    report = jax.vmap(plan.attack.report)(attack)
+    candidate = heard & report.success & (not plan.attack.minimizes)
+    votes, accepted = cast(plan.stopping, slots.votes, candidate, complete & ~failed, slots.answers.fooled[:, 0])
+    passed = heard[:, None] & (jnp.array(plan.trace_at) >= slots.spent[:, None])
     status = jnp.where(failed, NON_FINITE, jnp.where(accepted, FOOLED, slots.status))
     return slots._replace(
         attack=attack,
@@ -211,17 +211,17 @@ def tell(machine: Machine, queue: Queue, slots: Slots) -> Slots:
     )
 
 
-def ask(machine: Machine, queue: Queue, slots: Slots) -> Slots:
+def ask(plan: RunPlan, queue: Queue, slots: Slots) -> Slots:
     """The next queries of the slots that ask; a step the budget cannot pay for, or an empty one, ends the image.
 
     An image that ends so was fooled where the attack minimises its distance and has found an adversarial one.
     """
-    queries = _asked(machine, _step_keys(queue, slots, ATTACK_STREAM), slots)
-    cost = machine.oracle.rows_per_query * jnp.sum(queries.needed, axis=1)
-    ended = jnp.where(slots.spent + cost > machine.query_budget, EXHAUSTED, RUNNING)
+    queries = _asked(plan, _step_keys(queue, slots, ATTACK_STREAM), slots)
+    cost = plan.oracle.rows_per_query * jnp.sum(queries.needed, axis=1)
+    ended = jnp.where(slots.spent + cost > plan.query_budget, EXHAUSTED, RUNNING)
     ended = jnp.where(cost == 0, GAVE_UP, ended)
-    if machine.attack.minimizes:
-        found = jax.vmap(machine.attack.report)(slots.attack).success
+    if plan.attack.minimizes:
+        found = jax.vmap(plan.attack.report)(slots.attack).success
         ended = jnp.where(found & (ended != RUNNING), FOOLED, ended)
     return slots._replace(
         steps=slots.steps + slots.asking,
@@ -231,13 +231,13 @@ def ask(machine: Machine, queue: Queue, slots: Slots) -> Slots:
     )
 
 
-def _asked(machine: Machine, keys: Key[Array, " slots"], slots: Slots) -> Queries:
+def _asked(plan: RunPlan, keys: Key[Array, " slots"], slots: Slots) -> Queries:
     """What the slots ask for: the attack's next step, or the candidate that is voted on once more."""
-    asked = _next_step(machine, keys, slots)
-    if not machine.stopping.draws:
+    asked = _next_step(plan, keys, slots)
+    if not plan.stopping.draws:
         return asked
-    first = jnp.arange(machine.attack.width) == 0
-    again = jax.vmap(lambda state: Queries(_first_row(machine.attack, state), first))(slots.attack)
+    first = jnp.arange(plan.attack.width) == 0
+    again = jax.vmap(lambda state: Queries(_first_row(plan.attack, state), first))(slots.attack)
     return _select(slots.votes.open, again, asked)
 
 
@@ -246,31 +246,31 @@ def _first_row(attack: Attack, state: Any) -> Float[Array, "width h w c"]:
     return jnp.zeros((attack.width, *image.shape)).at[0].set(image)
 
 
-def _next_step(machine: Machine, keys: Key[Array, " slots"], slots: Slots) -> Queries:
+def _next_step(plan: RunPlan, keys: Key[Array, " slots"], slots: Slots) -> Queries:
     """The attack's next step; where it is wide, and so costly to make, slots that do not ask are skipped."""
-    if machine.attack.width <= NARROW:
-        return jax.vmap(machine.attack.ask)(keys, slots.attack)
+    if plan.attack.width <= NARROW:
+        return jax.vmap(plan.attack.ask)(keys, slots.attack)
 
     def one(slot):
         asking, key, state, queries = slot
-        return jax.lax.cond(asking, machine.attack.ask, lambda key, state: queries, key, state)
+        return jax.lax.cond(asking, plan.attack.ask, lambda key, state: queries, key, state)
 
     return jax.lax.map(one, (slots.asking & ~slots.votes.open, keys, slots.attack, slots.queries))
 
 
-def refill(machine: Machine, queue: Queue, state: EngineState) -> EngineState:
+def refill(plan: RunPlan, queue: Queue, state: EngineState) -> EngineState:
     """Write down the images that leave and give every free slot to the next in the queue."""
     slots, outcome, count = state.slots, state.outcome, len(queue.images)
     leaving = slots.status != RUNNING
     place = jnp.where(leaving, slots.position, count)
-    leavers = Outcome(jax.vmap(machine.attack.report)(slots.attack).image, slots.spent, slots.status, slots.trace)
+    leavers = Outcome(jax.vmap(plan.attack.report)(slots.attack).image, slots.spent, slots.status, slots.trace)
     outcome = jax.tree.map(lambda all, mine: all.at[place].set(mine, mode="drop"), outcome, leavers)
     free = leaving | (slots.position >= count)
     offered = jnp.minimum(state.waiting + jnp.cumsum(free) - 1, count)
     position = jnp.where(free, offered, slots.position)
     entering = free & (position < count)
     keys = jax.vmap(lambda key: jax.random.fold_in(key, INIT_STREAM))(queue.streams[position])
-    fresh = jax.vmap(machine.attack.init)(keys, queue.images[position], queue.starts[position])
+    fresh = jax.vmap(plan.attack.init)(keys, queue.images[position], queue.starts[position])
     slots = slots._replace(
         position=position,
         steps=jnp.where(free, 0, slots.steps),
@@ -278,7 +278,7 @@ def refill(machine: Machine, queue: Queue, state: EngineState) -> EngineState:
         status=jnp.where(free, RUNNING, slots.status),
         asking=jnp.where(free, entering, slots.asking),
         attack=_select(entering, fresh, slots.attack),
-        votes=_select(free, no_votes(machine.slots), slots.votes),
+        votes=_select(free, no_votes(plan.slots), slots.votes),
         trace=jnp.where(free[:, None], jnp.inf, slots.trace),
     )
     return EngineState(slots, state.waiting + jnp.sum(entering), outcome, state.rows)

@@ -26,7 +26,7 @@ from sims.ranges import check_counts
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from sims.white_box.cost import judgements, passes
 from sims.white_box.masking import CHECKS, Check, find, probes
-from sims.white_box.restarts import Pursuit, pursue
+from sims.white_box.restarts import AttackPlan, with_restarts
 from sims.white_box.surface import loss_surface
 
 ATTACK_STREAM, SURFACE_STREAM = 1, 3  # 2 judges, in white_box
@@ -121,10 +121,10 @@ def _probe(config: Config, context: Context, victim: Victim, name: str, probe: s
 
     folder = Path(context.checkpoints) / f"{probe}-{name.replace('/', '_')}"
     threat = Threat(config.norm, epsilon, config.query_budget)
-    pursuit = Pursuit(threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task))
+    plan = AttackPlan(threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task))
     key = jax.random.fold_in(_key(config, ATTACK_STREAM), list(_probes(config)).index(probe))
-    caught = pursue(key, attack, pursuit, victim, defense)
-    return _right(config, victim, name, caught.images), caught.non_finite
+    outcome = with_restarts(key, attack, plan, victim, defense)
+    return _right(config, victim, name, outcome.images), outcome.non_finite
 
 
 def _right(config: Config, victim: Victim, name: str, images: np.ndarray) -> np.ndarray:

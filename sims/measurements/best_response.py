@@ -1,4 +1,4 @@
-"""The attacker's best response to a random defence: the smoothing radius that theory recommends (THEORY C6)."""
+"""The attacker's best response to a random defence: the smoothing radius of statement C6-radius."""
 
 import dataclasses
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """Diversity of a purifier pool: V, Δ, ν and ν₂ against its size K, for the whole image and for patches.
 
 The image is the patch of full size: one mechanism measured, `patchwise_choice`. For each K the pools are random
-subsets of the trained members, averaged, because a single pool scatters by √(2/(K−1)) (THEORY P2).
+subsets of the trained members, averaged, because a single pool scatters by √(2/(K−1)) (statement P2-scatter).
 """
 
 from collections.abc import Callable

@@ -26,7 +26,7 @@ from sims.peers.peer import Outcome, Peer, Task, run_peer
 from sims.peers.table import PEERS, find_peer, peer_versions
 from sims.ranges import check_counts
 from sims.victims.oracle import label_oracle, loss_oracle
-from sims.victims.starts import opponents
+from sims.victims.starts import starting_images
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 
 SIDES = ("ours", "theirs")
@@ -112,7 +112,7 @@ def plan(config: Config) -> Plan:
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Run every pair on the same images and starts."""
     victim = load_victim(config.victim, (config.defense,), config.images, context.folders, config.seed)
-    starts = victim.images[opponents(victim.labels, victim.ids, config.seed)]
+    starts = victim.images[starting_images(victim.labels, victim.ids, config.seed)]
     counting = CountingVictim(victim.classifier, victim.defenses[config.defense], config.seed)
     counting.compile()
     attacks, cells = {}, []

@@ -29,7 +29,7 @@ from sims.ranges import check_counts
 from sims.victims.oracle import label_oracle
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from sims.white_box.cost import passes
-from sims.white_box.restarts import Pursuit, pursue
+from sims.white_box.restarts import AttackPlan, with_restarts
 
 SIDES = ("ours", "theirs")
 QUERIES = 5000  # of Square, the last of both ensembles
@@ -97,7 +97,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
 
 def _ours(config: Config, context: Context, victim: Victim, peer: GradientPeer, start: int) -> np.ndarray:
     task = f"{peer.name}, ours, start {start}"
-    pursuit = Pursuit(
+    plan = AttackPlan(
         Threat(peer.norm, config.epsilon, QUERIES),
         rows=config.rows,
         tile=config.tile,
@@ -105,7 +105,7 @@ def _ours(config: Config, context: Context, victim: Victim, peer: GradientPeer, 
         advance=partial(context.advance, task),
     )
     key = jax.random.fold_in(jax.random.key(config.seed), start)
-    return pursue(key, peer.ours, pursuit, victim, victim.defenses["none"]).images
+    return with_restarts(key, peer.ours, plan, victim, victim.defenses["none"]).images
 
 
 def _theirs(config: Config, context: Context, victim: Victim, peer: GradientPeer, start: int) -> np.ndarray:

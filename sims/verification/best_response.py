@@ -6,7 +6,7 @@ import numpy as np
 
 from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure
-from sims.verification.smoothing import D, MU, SAMPLES, value_shift
+from sims.verification.smoothing import MU, SAMPLES, D, value_shift
 from sims.victims.objectives import Objective, cone, ridge
 
 TOLERANCE = 0.5

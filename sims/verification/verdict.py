@@ -1,4 +1,4 @@
-"""How a measured number is judged against a statement (THEORY §10.1)."""
+"""How a measured number is judged against a statement."""
 
 import math
 from typing import Literal, NamedTuple

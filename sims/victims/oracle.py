@@ -124,7 +124,7 @@ def _oracle(feedback: str, classifier: Classifier, defense: Defense, reveal, tar
 def paired(oracle: Oracle) -> Oracle:
     """Common random numbers: all rows of one step of one image share one draw of the defence.
 
-    A stronger attacker than any real one, and the oracle that most zeroth-order theory silently assumes (THEORY §0).
+    A stronger attacker than any real one, and the oracle that most zeroth-order theory silently assumes.
     """
 
     def draw(key, n):

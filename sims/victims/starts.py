@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int
 
 
-def opponents(labels: Int[np.ndarray, " n"], ids: Int[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]:
+def starting_images(labels: Int[np.ndarray, " n"], ids: Int[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]:
     """(n,) the place of an image of another class, for every image: uniform, and drawn from (seed, its id).
 
     Its class is the image's target in a targeted run, the image itself the start of an attack that walks in.

@@ -36,7 +36,7 @@ RIVAL_DRAWS = 10  # of a random defence, behind the ranking of the rivals
 
 
 @dataclass(frozen=True)
-class Pursuit:
+class AttackPlan:
     """How the images are attacked.
 
     selections: >= 1 fresh draws of a random defence that choose between candidates. rows, tile: as in
@@ -52,7 +52,7 @@ class Pursuit:
     advance: Callable[[int, int], None] = lambda done, total: None
 
 
-class Caught(NamedTuple):
+class Outcome(NamedTuple):
     """What came of it: images (n, h, w, c), the strongest candidates; queries (n,) rows the runs evaluated for each.
 
     non_finite: (n,) bool, a run of the image stopped at an answer or a gradient that was not finite. evaluated, padded:
@@ -80,10 +80,10 @@ def runs_of(text: str, classes: int) -> list[Run]:
     return [run for member in members(text) for run in _runs_of_member(member) if run.rival < classes - 1]
 
 
-def most_rows(run: Run, pursuit: Pursuit, defense: Defense) -> int:
+def most_rows(run: Run, plan: AttackPlan, defense: Defense) -> int:
     """Rows that the run may evaluate for one image: exactly so many of a random defence by a white-box attack."""
     if not is_white_box(run.text):
-        return pursuit.threat.query_budget
+        return plan.threat.query_budget
     choice = parse_white_box(run.text)
     return choice.method.evaluations(choice.settings) * _draws(choice, defense)
 
@@ -103,25 +103,25 @@ def _runs_of_member(text: str) -> Iterator[Run]:
         yield Run(spelled(text.partition(":")[0], choice.settings, once), number, number % rivals)
 
 
-def pursue(key: Key[Array, ""], text: str, pursuit: Pursuit, victim: Victim, defense: Defense) -> Caught:
+def with_restarts(key: Key[Array, ""], text: str, plan: AttackPlan, victim: Victim, defense: Defense) -> Outcome:
     """Attack the victim's images behind `defense` by the attack of that text; ValueError as the tables raise it."""
-    images, labels, draws = victim.images, victim.labels, pursuit.selections if defense.randomized else 1
+    images, labels, draws = victim.images, victim.labels, plan.selections if defense.randomized else 1
     judge, selection = label_oracle(victim.classifier, defense), jax.random.fold_in(key, SELECTION_STREAM)
 
     def fooled_by(candidates: np.ndarray) -> np.ndarray:
-        return draws - times_right(labels, times_predicted(selection, judge, candidates, draws, pursuit.tile))
+        return draws - times_right(labels, times_predicted(selection, judge, candidates, draws, plan.tile))
 
     best, most = images, np.full(len(images), -1)
     queries, totals = np.zeros(len(images), np.int64), np.zeros(2, np.int64)
     stopped = np.zeros(len(images), bool)
     runs = runs_of(text, victim.classifier.num_classes)
-    descent = cache(partial(_descent, key, pursuit, victim, defense))  # one object per text, compiled once
+    descent = cache(partial(_descent, key, plan, victim, defense))  # one object per text, compiled once
     for place, run in enumerate(runs):
         settled = (most > 0) & (not defense.randomized)
         if settled.all():
             break
-        steps = _Steps(pursuit, place, len(runs), len(images))
-        result = _run(key, run, steps, pursuit, victim, defense, descent, best, settled)
+        steps = _Steps(plan, place, len(runs), len(images))
+        result = _run(key, run, steps, plan, victim, defense, descent, best, settled)
         fooled = fooled_by(result.images)
         wins = fooled > most
         best = np.where(_wide(wins), result.images, best)
@@ -129,29 +129,29 @@ def pursue(key: Key[Array, ""], text: str, pursuit: Pursuit, victim: Victim, def
         stopped |= result.status == NON_FINITE
         queries, totals = queries + result.queries, totals + np.array([result.evaluated, result.padded])
     best = np.where(_wide(fooled_by(images) > most), images, best)
-    pursuit.advance(len(runs) * len(images), len(runs) * len(images))
-    return Caught(best, queries, stopped, *map(int, totals))
+    plan.advance(len(runs) * len(images), len(runs) * len(images))
+    return Outcome(best, queries, stopped, *map(int, totals))
 
 
 class _Steps(NamedTuple):
     """Where the state of a run is saved, and whom it tells how far it is."""
 
-    pursuit: Pursuit
+    plan: AttackPlan
     place: int
     runs: int
     images: int
 
     @property
     def checkpoint(self) -> Path | None:
-        folder = self.pursuit.checkpoints
+        folder = self.plan.checkpoints
         return None if folder is None else folder / f"run-{self.place}.npz"
 
     def on_chunk(self, finished: int, rows: int) -> None:
-        self.pursuit.advance(self.place * self.images + finished, self.runs * self.images)
+        self.plan.advance(self.place * self.images + finished, self.runs * self.images)
 
 
 def _run(
-    key, run: Run, steps: _Steps, pursuit: Pursuit, victim: Victim, defense: Defense, descent, best, settled
+    key, run: Run, steps: _Steps, plan: AttackPlan, victim: Victim, defense: Defense, descent, best, settled
 ) -> Result:
     """One run over all images; a settled one costs nothing and keeps its best candidate.
 
@@ -161,8 +161,8 @@ def _run(
     stream = jax.random.fold_in(member, run.number)
     if is_white_box(run.text):
         starts = np.where(_wide(settled), best, victim.images)
-        return _descend(stream, descent(run.text), run, steps, pursuit, victim, defense, starts)
-    result = _query(stream, run.text, steps, pursuit, victim, defense, np.flatnonzero(~settled))
+        return _descend(stream, descent(run.text), run, steps, plan, victim, defense, starts)
+    result = _query(stream, run.text, steps, plan, victim, defense, np.flatnonzero(~settled))
     everywhere = best.copy(), np.zeros(len(best), np.int64), np.zeros(len(best), np.int64)
     for whole, part in zip(everywhere, (result.images, result.queries, result.status), strict=True):
         whole[~settled] = part
@@ -177,20 +177,20 @@ class _Descent(NamedTuple):
     rivals: Int[np.ndarray, "n k"]
 
 
-def _descent(key, pursuit: Pursuit, victim: Victim, defense: Defense, text: str) -> _Descent:
-    choice, attack = parse_white_box(text), build_white_box(text, pursuit.threat)
+def _descent(key, plan: AttackPlan, victim: Victim, defense: Defense, text: str) -> _Descent:
+    choice, attack = parse_white_box(text), build_white_box(text, plan.threat)
     method, route = choice.method, choice.shared.route
     attack = attack._replace(name=f"{attack.name} on {defense.name}", minimizes=defense.randomized or route == "blind")
     attack = newest(attack) if defense.randomized and route != "blind" else attack
     oracle = gradient_oracle(victim.classifier, defense, method.loss, route, _draws(choice, defense))
     if method.rivals(choice.settings) == 1:
         return _Descent(attack, oracle, victim.labels[:, None])
-    ranked = _ranked(jax.random.fold_in(key, RIVAL_STREAM), pursuit, victim, ROUTES[route](defense))
+    ranked = _ranked(jax.random.fold_in(key, RIVAL_STREAM), plan, victim, ROUTES[route](defense))
     return _Descent(attack, oracle, ranked)
 
 
 def _descend(
-    key, descent: _Descent, run: Run, steps: _Steps, pursuit: Pursuit, victim: Victim, defense: Defense, starts
+    key, descent: _Descent, run: Run, steps: _Steps, plan: AttackPlan, victim: Victim, defense: Defense, starts
 ) -> Result:
     return run_attack(
         key,
@@ -199,18 +199,18 @@ def _descend(
         victim.images,
         np.stack([victim.labels, descent.rivals[:, run.rival]], axis=1),
         victim.ids,
-        Schedule(most_rows(run, pursuit, defense), pursuit.rows, pursuit.tile),
+        Schedule(most_rows(run, plan, defense), plan.rows, plan.tile),
         steps.checkpoint,
         steps.on_chunk,
         starts,
     )
 
 
-def _query(key, text: str, steps: _Steps, pursuit: Pursuit, victim: Victim, defense: Defense, chosen) -> Result:
+def _query(key, text: str, steps: _Steps, plan: AttackPlan, victim: Victim, defense: Defense, chosen) -> Result:
     """The query attack on the chosen images; an image leaves a random defence when most of the selections agree."""
-    attack, average = build_attack(text, pursuit.threat), parse_attack(text).average
+    attack, average = build_attack(text, plan.threat), parse_attack(text).average
     oracle = loss_oracle(victim.classifier, defense)
-    stopping = f"majority:{pursuit.selections}" if defense.randomized else "first-success"
+    stopping = f"majority:{plan.selections}" if defense.randomized else "first-success"
     return run_attack(
         key,
         attack._replace(name=f"{attack.name} on {defense.name}"),
@@ -218,16 +218,16 @@ def _query(key, text: str, steps: _Steps, pursuit: Pursuit, victim: Victim, defe
         victim.images[chosen],
         victim.labels[chosen],
         victim.ids[chosen],
-        Schedule(pursuit.threat.query_budget, pursuit.rows, pursuit.tile, stopping=stopping),
+        Schedule(plan.threat.query_budget, plan.rows, plan.tile, stopping=stopping),
         steps.checkpoint,
         steps.on_chunk,
     )
 
 
-def _ranked(key, pursuit: Pursuit, victim: Victim, defense: Defense) -> Int[np.ndarray, "n rivals"]:
+def _ranked(key, plan: AttackPlan, victim: Victim, defense: Defense) -> Int[np.ndarray, "n rivals"]:
     """The other classes of every clean image, the most likely first, by the mean scores behind that defence."""
     oracle = score_oracle(victim.classifier, defense)
-    scores = summed_scores(key, oracle, victim.images, RIVAL_DRAWS if defense.randomized else 1, pursuit.tile)
+    scores = summed_scores(key, oracle, victim.images, RIVAL_DRAWS if defense.randomized else 1, plan.tile)
     scores[np.arange(len(scores)), victim.labels] = -np.inf
     return np.argsort(-scores, axis=1)[:, :-1]
 

@@ -36,7 +36,7 @@ BOUNDS = (
         status="proven",
         expr=C6_RADIUS,
         assumptions=(Assumption("F̄_μ(x) = E F̄(x + μu) with u ~ N(0, I_d)"), Assumption("F̄ is L₀-Lipschitz")),
-        source="THEORY C6, S1",
+        source="derived here",
         steps=_radius,
     ),
 )

@@ -37,7 +37,7 @@ BOUNDS = (
         status="proven",
         expr=E7_FORWARD,
         assumptions=(_FLAT, _LAW),
-        source="THEORY E7",
+        source="derived here",
         steps=lambda: _crossing(E3_FORWARD, E7_FORWARD),
     ),
     Bound(
@@ -48,7 +48,7 @@ BOUNDS = (
         status="proven",
         expr=E7_ANTITHETIC,
         assumptions=(_FLAT, _LAW),
-        source="THEORY E7",
+        source="derived here",
         steps=lambda: _crossing(E3_ANTITHETIC, E7_ANTITHETIC),
     ),
 )

@@ -177,7 +177,7 @@ BOUNDS = (
         status="proven",
         expr=_loss_at_the_floor(forward_noise(_power_sum(1), _power_sum(2))),
         assumptions=(*_SETTING, *_STABLE),
-        source="THEORY C1",
+        source="derived here",
         steps=lambda: _floor(_FORWARD_SQUARE, forward_noise),
     ),
     Bound(
@@ -188,7 +188,7 @@ BOUNDS = (
         status="proven",
         expr=_loss_at_the_floor(antithetic_noise(_power_sum(1), _power_sum(2))),
         assumptions=(*_SETTING, *_STABLE),
-        source="THEORY C1",
+        source="derived here",
         steps=lambda: _floor(_ANTITHETIC_SQUARE, antithetic_noise),
     ),
     Bound(
@@ -201,7 +201,7 @@ BOUNDS = (
         status="proven",
         expr=_loss_after_a_step(forward_noise(_power_sum(1), _power_sum(2))),
         assumptions=_SETTING,
-        source="THEORY C1",
+        source="derived here",
         steps=lambda: _step(_FORWARD_SQUARE, forward_noise),
     ),
     Bound(
@@ -214,7 +214,7 @@ BOUNDS = (
         status="proven",
         expr=_loss_after_a_step(antithetic_noise(_power_sum(1), _power_sum(2))),
         assumptions=_SETTING,
-        source="THEORY C1",
+        source="derived here",
         steps=lambda: _step(_ANTITHETIC_SQUARE, antithetic_noise),
     ),
 )

@@ -126,7 +126,7 @@ BOUNDS = (
             Assumption("u ~ N(0, I_d); forward or antithetic estimate, defence draws independent of u"),
             Assumption("F̄ locally Lipschitz of moderate growth"),
         ),
-        source="THEORY E1",
+        source="derived here",
         steps=_alignment,
     ),
     Bound(
@@ -137,7 +137,7 @@ BOUNDS = (
         status="proven",
         expr=E1_GAUSSIAN,
         assumptions=(_CUBIC, _ANTITHETIC, Assumption("u ~ N(0, I_d)")),
-        source="THEORY E1",
+        source="derived here",
         steps=_gaussian,
     ),
     Bound(
@@ -148,7 +148,7 @@ BOUNDS = (
         status="proven",
         expr=E1_SPHERE,
         assumptions=(_CUBIC, _ANTITHETIC, Assumption("u uniform on the sphere of radius √d")),
-        source="THEORY E1",
+        source="derived here",
         steps=_sphere,
     ),
     Bound(
@@ -159,7 +159,7 @@ BOUNDS = (
         status="proven",
         expr=E1_RADEMACHER,
         assumptions=(_CUBIC, _ANTITHETIC, Assumption("u_i independent signs ±1")),
-        source="THEORY E1",
+        source="derived here",
         steps=_rademacher,
     ),
     Bound(
@@ -170,7 +170,7 @@ BOUNDS = (
         status="proven",
         expr=E1_COORDINATE,
         assumptions=(_CUBIC, _ANTITHETIC, Assumption("u = ±√d e_I, I uniform on the axes")),
-        source="THEORY E1",
+        source="derived here",
         steps=_coordinate,
     ),
 )

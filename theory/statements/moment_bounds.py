@@ -136,7 +136,7 @@ BOUNDS = (
         status="proven",
         expr=E4_FORWARD,
         assumptions=(NORMAL, FRESH, LIPSCHITZ, SPREAD),
-        source="THEORY E4",
+        source="derived here",
         steps=lipschitz_forward,
     ),
     Bound(
@@ -147,7 +147,7 @@ BOUNDS = (
         status="proven",
         expr=E4_ANTITHETIC,
         assumptions=(NORMAL, FRESH, LIPSCHITZ, _SUPREMUM),
-        source="THEORY E4",
+        source="derived here",
         steps=_lipschitz_antithetic,
     ),
     Bound(
@@ -158,7 +158,7 @@ BOUNDS = (
         status="proven",
         expr=E4_NOISE,
         assumptions=(NORMAL, FRESH, SPREAD),
-        source="THEORY E4",
+        source="derived here",
         steps=_noise,
     ),
     Bound(
@@ -169,7 +169,7 @@ BOUNDS = (
         status="proven",
         expr=E4_POPOVICIU,
         assumptions=(SPREAD,),
-        source="THEORY E4; Popoviciu (1935)",
+        source="derived here; Popoviciu (1935)",
         steps=_popoviciu,
     ),
     Bound(
@@ -180,7 +180,7 @@ BOUNDS = (
         status="proven",
         expr=E4_DIVERSITY,
         assumptions=(Assumption("f is L₀(f)-Lipschitz; ν₂² = E‖m_ξ − m_ζ‖² for independent ξ, ζ"),),
-        source="THEORY E4",
+        source="derived here",
         steps=_diversity,
     ),
     Bound(
@@ -191,7 +191,7 @@ BOUNDS = (
         status="proven",
         expr=E4_PAIRS,
         assumptions=(Assumption("ξ and ζ independent, any one law on K purifiers; ν their worst pair"),),
-        source="THEORY E4",
+        source="derived here",
         steps=_pairs,
     ),
 )

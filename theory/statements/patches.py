@@ -140,7 +140,7 @@ BOUNDS = (
         status="proven",
         expr=P1_DIVERSITY,
         assumptions=(_CUT, _INDEPENDENT),
-        source="THEORY P1",
+        source="derived here",
         steps=_diversity,
     ),
     Bound(
@@ -151,7 +151,7 @@ BOUNDS = (
         status="proven",
         expr=P1_WORST,
         assumptions=(_CUT, _INDEPENDENT),
-        source="THEORY P1",
+        source="derived here",
         steps=_worst,
     ),
     Bound(
@@ -162,7 +162,7 @@ BOUNDS = (
         status="proven",
         expr=P1_VARIANCE,
         assumptions=(_CUT, _INDEPENDENT, _LINEAR),
-        source="THEORY P1",
+        source="derived here",
         steps=_variance_adds,
     ),
     Bound(
@@ -173,7 +173,7 @@ BOUNDS = (
         status="proven",
         expr=P1_RATIO,
         assumptions=(_CUT, _INDEPENDENT, _LINEAR),
-        source="THEORY P1",
+        source="derived here",
         steps=_ratio,
     ),
 )

@@ -62,7 +62,7 @@ BOUNDS = (
         status="proven",
         expr=P2_MEAN,
         assumptions=(Assumption("the losses of the K purifiers are exchangeable"), _UNIFORM),
-        source="THEORY P2",
+        source="derived here",
         steps=_mean,
     ),
     Bound(
@@ -77,7 +77,7 @@ BOUNDS = (
             _UNIFORM,
             Assumption("K ≥ 2", K >= 2),
         ),
-        source="THEORY P2",
+        source="derived here",
         steps=_scatter,
     ),
 )

@@ -186,7 +186,7 @@ BOUNDS = (
         status="proven",
         expr=C1_RATE,
         assumptions=_SETTING,
-        source="THEORY C1",
+        source="derived here",
         steps=_rate,
     ),
     Bound(
@@ -197,7 +197,7 @@ BOUNDS = (
         status="proven",
         expr=C1_STABILITY,
         assumptions=_SETTING,
-        source="THEORY C1",
+        source="derived here",
         steps=_stability,
     ),
     Bound(
@@ -208,7 +208,7 @@ BOUNDS = (
         status="proven",
         expr=_error_of(B_FORWARD),
         assumptions=(*_SETTING, _STABLE),
-        source="THEORY C1",
+        source="derived here",
         steps=lambda: _error(_forward_square(), B_FORWARD),
     ),
     Bound(
@@ -219,7 +219,7 @@ BOUNDS = (
         status="proven",
         expr=_error_of(B_ANTITHETIC),
         assumptions=(*_SETTING, _STABLE),
-        source="THEORY C1",
+        source="derived here",
         steps=lambda: _error(_antithetic_square(), B_ANTITHETIC),
     ),
     Bound(
@@ -230,7 +230,7 @@ BOUNDS = (
         status="proven",
         expr=floor_of(B_FORWARD),
         assumptions=(*_SETTING, _STABLE),
-        source="THEORY C1",
+        source="derived here",
         steps=lambda: _floor(_forward_square(), B_FORWARD),
     ),
     Bound(
@@ -241,7 +241,7 @@ BOUNDS = (
         status="proven",
         expr=floor_of(B_ANTITHETIC),
         assumptions=(*_SETTING, _STABLE),
-        source="THEORY C1",
+        source="derived here",
         steps=lambda: _floor(_antithetic_square(), B_ANTITHETIC),
     ),
     Bound(
@@ -252,7 +252,7 @@ BOUNDS = (
         status="proven",
         expr=_time_of(B_FORWARD),
         assumptions=(*_SETTING, *_target(B_FORWARD)),
-        source="THEORY C1",
+        source="derived here",
         steps=lambda: _time(_forward_square(), B_FORWARD),
     ),
     Bound(
@@ -263,7 +263,7 @@ BOUNDS = (
         status="proven",
         expr=_time_of(B_ANTITHETIC),
         assumptions=(*_SETTING, *_target(B_ANTITHETIC)),
-        source="THEORY C1",
+        source="derived here",
         steps=lambda: _time(_antithetic_square(), B_ANTITHETIC),
     ),
 )

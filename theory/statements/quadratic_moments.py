@@ -78,7 +78,7 @@ BOUNDS = (
         status="proven",
         expr=E3_FORWARD,
         assumptions=(_QUADRATIC, _NORMAL, FRESH, CONSTANT, _TRACES),
-        source="THEORY E3",
+        source="derived here",
         steps=_forward,
     ),
     Bound(
@@ -89,7 +89,7 @@ BOUNDS = (
         status="proven",
         expr=E3_ANTITHETIC,
         assumptions=(_QUADRATIC, _NORMAL, FRESH, CONSTANT),
-        source="THEORY E3",
+        source="derived here",
         steps=_antithetic,
     ),
 )

@@ -14,7 +14,7 @@ d, mu, L0, L0f, L0m, nu, Delta, V = symbols("d mu L0 L0f L0m nu Delta V")
 _R, _RATIO = sympy.symbols("R r", positive=True)
 _THIRD = sympy.Symbol("E‖u‖³", positive=True)
 
-_RECALLED = "recalled form of the PuriDefense second-moment bound (from memory, not a quotation); THEORY E5"
+_RECALLED = "recalled form of the PuriDefense second-moment bound (arXiv 2401.10586; from memory, not a quotation)"
 _CONE = Assumption("F̄ = L₀‖x‖ at x = 0, forward estimate, u ~ N(0, I_d), V = ν²/4 (two equally likely losses ν apart)")
 
 
@@ -161,7 +161,7 @@ BOUNDS = (
         status="proven",
         expr=E5_SOUND,
         assumptions=(NORMAL, FRESH, LIPSCHITZ, SPREAD),
-        source="THEORY E5",
+        source="derived here",
         steps=_sound,
     ),
     Bound(
@@ -172,7 +172,7 @@ BOUNDS = (
         status="proven",
         expr=E5_THRESHOLD,
         assumptions=(_CONE,),
-        source="THEORY E5",
+        source="derived here",
         steps=_threshold,
     ),
     Bound(
@@ -183,7 +183,7 @@ BOUNDS = (
         status="proven",
         expr=E5_FACTOR,
         assumptions=(_CONE,),
-        source="THEORY E5",
+        source="derived here",
         steps=_factor,
     ),
 )

@@ -108,7 +108,7 @@ BOUNDS = (
         status="proven",
         expr=E2_FORWARD,
         assumptions=(GAUSSIAN, FRESH),
-        source="THEORY E2",
+        source="derived here",
         steps=lambda: (
             gaussian_moment(norm=1),
             Step("average over the defence, then over u", forward_square(S, W, d * V), E2_FORWARD),
@@ -122,7 +122,7 @@ BOUNDS = (
         status="proven",
         expr=E2_ANTITHETIC,
         assumptions=(GAUSSIAN, FRESH, Assumption("u and −u have the same law, so E[V(x−μu)‖u‖²] = W")),
-        source="THEORY E2",
+        source="derived here",
         steps=lambda: (Step("average over the defence, then over u", antithetic_square(S, W, W), E2_ANTITHETIC),),
     ),
     Bound(
@@ -133,7 +133,7 @@ BOUNDS = (
         status="proven",
         expr=E2_NOISE_FORWARD,
         assumptions=(GAUSSIAN, FRESH, CONSTANT),
-        source="THEORY E2",
+        source="derived here",
         steps=lambda: _noise(_FORWARD_NOISE, E2_NOISE_FORWARD),
     ),
     Bound(
@@ -144,7 +144,7 @@ BOUNDS = (
         status="proven",
         expr=E2_NOISE_ANTITHETIC,
         assumptions=(GAUSSIAN, FRESH, CONSTANT),
-        source="THEORY E2",
+        source="derived here",
         steps=lambda: _noise(_ANTITHETIC_NOISE, E2_NOISE_ANTITHETIC),
     ),
     Bound(
@@ -155,7 +155,7 @@ BOUNDS = (
         status="proven",
         expr=E2_SHARED,
         assumptions=(Assumption("u_1..u_q independent N(0, I_d)"), FRESH, _SQUARE),
-        source="THEORY E2, E6",
+        source="derived here",
         steps=_shared,
     ),
     Bound(
@@ -166,7 +166,7 @@ BOUNDS = (
         status="proven",
         expr=E2_BUDGET_FORWARD,
         assumptions=(GAUSSIAN, FRESH, CONSTANT, _EVEN),
-        source="THEORY E2",
+        source="derived here",
         steps=lambda: _budget(_FORWARD_NOISE, N / 2, E2_NOISE_FORWARD, E2_BUDGET_FORWARD),
     ),
     Bound(
@@ -177,7 +177,7 @@ BOUNDS = (
         status="proven",
         expr=E2_BUDGET_SHARED,
         assumptions=(GAUSSIAN, FRESH, CONSTANT, _SHARED),
-        source="THEORY E2",
+        source="derived here",
         steps=_shared_budget,
     ),
     Bound(
@@ -188,7 +188,7 @@ BOUNDS = (
         status="proven",
         expr=E2_BUDGET_ANTITHETIC,
         assumptions=(GAUSSIAN, FRESH, CONSTANT, _EVEN),
-        source="THEORY E2",
+        source="derived here",
         steps=lambda: _budget(_ANTITHETIC_NOISE, N / 2, E2_NOISE_ANTITHETIC, E2_BUDGET_ANTITHETIC),
     ),
 )

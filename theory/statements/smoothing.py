@@ -122,7 +122,7 @@ BOUNDS = (
         status="proven",
         expr=S1_LIPSCHITZ,
         assumptions=(_GAUSSIAN, _LIPSCHITZ),
-        source="THEORY S1",
+        source="derived here",
         steps=lambda: _root_mean_square(mu * L0),
     ),
     Bound(
@@ -133,7 +133,7 @@ BOUNDS = (
         status="proven",
         expr=S1_SHARP,
         assumptions=(_GAUSSIAN, _LIPSCHITZ),
-        source="THEORY S1, E‖u‖ kept",
+        source="derived here, E‖u‖ kept",
         steps=_sharp,
     ),
     Bound(
@@ -144,7 +144,7 @@ BOUNDS = (
         status="proven",
         expr=S1_SMOOTH,
         assumptions=(_GAUSSIAN, _SMOOTH),
-        source="THEORY S1",
+        source="derived here",
         steps=_taylor,
     ),
     Bound(
@@ -155,7 +155,7 @@ BOUNDS = (
         status="proven",
         expr=S2_GRADIENT,
         assumptions=(_GAUSSIAN, _SMOOTH),
-        source="THEORY S2",
+        source="derived here",
         steps=lambda: _root_mean_square(mu * L1),
     ),
     Bound(
@@ -166,7 +166,7 @@ BOUNDS = (
         status="proven",
         expr=S2_TEXTBOOK,
         assumptions=(_GAUSSIAN, _SMOOTH),
-        source=f"THEORY S2; {_TEXTBOOK}",
+        source=f"{_TEXTBOOK}",
         steps=_textbook_gradient,
     ),
     Bound(
@@ -177,7 +177,7 @@ BOUNDS = (
         status="proven",
         expr=S3_LIPSCHITZ,
         assumptions=(_GAUSSIAN, _LIPSCHITZ),
-        source="THEORY S3",
+        source="derived here",
         steps=_gradient_lipschitz,
     ),
     Bound(
@@ -188,7 +188,7 @@ BOUNDS = (
         status="proven",
         expr=S3_TEXTBOOK,
         assumptions=(_GAUSSIAN, _LIPSCHITZ),
-        source=f"THEORY S3; {_TEXTBOOK}",
+        source=f"{_TEXTBOOK}",
         steps=_textbook_lipschitz,
     ),
 )

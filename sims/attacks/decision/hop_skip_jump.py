@@ -37,7 +37,7 @@ class HopSkipJump:
     """B₀: round t makes B₀√t probes, at most 10,000; >= 1."""
     probe_fraction: float = 0.01
     """δ in units of the distance, in (0, 1]: the paper has 1/d, ART this. On a CIFAR-10 ResNet-20, 1/d to 0.1 end alike
-    (paired geometric means within 3 %); against noise the longer is the better (THEORY D1), and 1/d meets float32."""
+    (paired geometric means within 3 %); against noise the longer is the better, and 1/d meets float32."""
 
 
 class Probes(NamedTuple):

@@ -34,7 +34,7 @@ class GradientEstimator(NamedTuple):
 
 
 def antithetic(smoothing_radius: float, num_directions: int, directions: str = "gaussian") -> GradientEstimator:
-    """g = (F(x + μu) − F(x − μu)) u / (2μ), 2q queries (THEORY §2)."""
+    """g = (F(x + μu) − F(x − μu)) u / (2μ), 2q queries (statement E2-antithetic)."""
     mu, q = _checked(smoothing_radius, num_directions, directions)
 
     def points(x, u):
@@ -48,7 +48,7 @@ def antithetic(smoothing_radius: float, num_directions: int, directions: str = "
 
 
 def forward(smoothing_radius: float, num_directions: int, directions: str = "gaussian") -> GradientEstimator:
-    """g = (F(x + μu) − F(x)) u / μ with a fresh baseline for each direction, 2q queries (THEORY §2)."""
+    """g = (F(x + μu) − F(x)) u / μ with a fresh baseline for each direction, 2q queries (E2-forward)."""
     mu, q = _checked(smoothing_radius, num_directions, directions)
 
     def points(x, u):
@@ -63,7 +63,7 @@ def forward(smoothing_radius: float, num_directions: int, directions: str = "gau
 def forward_shared(smoothing_radius: float, num_directions: int, directions: str = "gaussian") -> GradientEstimator:
     """The forward estimator with one baseline for all directions, q + 1 queries.
 
-    Its second moment and covariance are exactly those of fresh baselines (THEORY E2).
+    Its second moment and covariance are exactly those of fresh baselines (statement E2-shared).
     """
     mu, q = _checked(smoothing_radius, num_directions, directions)
 

@@ -5,7 +5,7 @@ alone. A candidate that was never queried, because the budget ended before it, i
 estimator whose baseline is the current point is given the answer of that check, so no image is queried
 twice; its first query is the clean image, and baseline and probes are two asks, of which an oracle that draws once
 per ask makes two draws. Every query is a valid image: probes are clipped to the box, which damps the estimate at
-saturated pixels (THEORY E9); the clipped displacement is the one that is combined.
+saturated pixels; the clipped displacement is the one that is combined.
 """
 
 import math

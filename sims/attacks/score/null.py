@@ -1,7 +1,7 @@
 """The null attack: resubmit the clean image and wait for luck.
 
 A random victim errs on clean images now and then, so a first-success rule is beaten by patience alone; every table
-of a randomised victim carries this row (THEORY §10.5).
+of a randomised victim carries this row.
 """
 
 from dataclasses import dataclass
@@ -41,4 +41,4 @@ def null(threat: Threat, settings: Null) -> Attack:
     return Attack("null", "loss", 1, init, ask, tell)
 
 
-METHOD = Method(Null, null, "loss", ("linf", "l2"), "1", "the control of THEORY §10.5")
+METHOD = Method(Null, null, "loss", ("linf", "l2"), "1", "the control of every table of a random victim")

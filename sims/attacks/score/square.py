@@ -2,8 +2,8 @@
 
 One query a step: the candidate with one fresh square, kept when the loss fell. The first query is the random
 initialisation. As in the authors' code an ℓ∞ square is coloured so that it changes the image. Against a random victim
-the incumbent keeps the loss it was accepted with, as published, and so profits from a lucky draw (winner's curse,
-THEORY Q2); the adaptive variant queries the incumbent again beside every candidate.
+the incumbent keeps the loss it was accepted with, as published, and so profits from a lucky draw (the
+winner's curse); the adaptive variant queries the incumbent again beside every candidate.
 """
 
 from dataclasses import dataclass

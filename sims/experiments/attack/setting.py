@@ -18,7 +18,7 @@ from sims.ranges import check_counts
 from sims.victims.host import HostOracle
 from sims.victims.oracle import Oracle, averaged, label_oracle, loss_oracle
 from sims.victims.service import Service, service_victim
-from sims.victims.starts import opponents
+from sims.victims.starts import starting_images
 from sims.victims.victim import Victim, VictimOptions, load_victim
 
 ORACLES = {"loss": loss_oracle, "label": label_oracle}
@@ -102,7 +102,7 @@ def setting(config: Config, context: Context) -> Setting:
     judges = {name: loss_oracle(victim.classifier, defense, targeted=targeted) for name, defense in defenses}
     if not targeted and len(np.unique(victim.labels)) < 2:
         return Setting(victim, victim.labels, victim.images, judges)
-    other = opponents(victim.labels, victim.ids, config.seed)
+    other = starting_images(victim.labels, victim.ids, config.seed)
     goals = victim.labels[other] if targeted else victim.labels
     return Setting(victim, goals, victim.images[other], judges)
 

@@ -16,7 +16,7 @@ from sims.attacks.ball import lengths
 from sims.experiments.experiment import Context
 from sims.records import Record
 from sims.victims.victim import Victim, VictimOptions, load_victim
-from sims.white_box.restarts import Pursuit, most_rows, runs_of
+from sims.white_box.restarts import AttackPlan, most_rows, runs_of
 from sims.white_box.table import is_white_box
 
 BALL_ROUNDING = 1e-5  # of the radius, in float32
@@ -105,7 +105,7 @@ def _contradictions(cell: xr.Dataset, config: Any, again: np.ndarray, clean: np.
 def _not_possible(cell: xr.Dataset, attack: str, config: Any, victim: Victim, defense: Defense) -> int:
     """Images with another number of rows than the attack can have asked for, or, of a random defence, has to."""
     runs = runs_of(attack, victim.classifier.num_classes)
-    most = sum(most_rows(run, Pursuit(config.threat), defense) for run in runs)
+    most = sum(most_rows(run, AttackPlan(config.threat), defense) for run in runs)
     exact = defense.randomized and all(is_white_box(run.text) for run in runs)
     queries, stopped = cell.queries.values, cell.non_finite.values
     wrong = (queries != most) & ~stopped if exact else (queries < 1) | (queries > most)

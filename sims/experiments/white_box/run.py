@@ -28,7 +28,7 @@ from sims.ranges import check_counts
 from sims.victims.oracle import label_oracle
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from sims.white_box.cost import judgements, passes
-from sims.white_box.restarts import Pursuit, pursue
+from sims.white_box.restarts import AttackPlan, with_restarts
 from sims.white_box.table import build_white_box, is_white_box, members
 
 ATTACK_STREAM, EVALUATION_STREAM = 1, 2
@@ -96,39 +96,43 @@ def plan(config: Config) -> Plan:
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Attack every defence with every attack, and judge the final images and the clean ones."""
     victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
-    caught = [[_pursue(config, context, victim, name, text) for text in config.attacks] for name in config.defenses]
-    flat = [one for row in caught for one in row]
+    outcomes = [[_attacked(config, context, victim, name, text) for text in config.attacks] for name in config.defenses]
+    flat = [one for row in outcomes for one in row]
     facts = {"queries": sum(one.evaluated for one in flat), "waste": sum(one.padded for one in flat)}
-    return _dataset(config, victim, caught), facts
+    return _dataset(config, victim, outcomes), facts
 
 
-def _pursue(config: Config, context: Context, victim: Victim, name: str, text: str):
+def _attacked(config: Config, context: Context, victim: Victim, name: str, text: str):
     task = f"{text} on {name}"
     folder = Path(context.checkpoints) / f"{text}-{name}".replace("/", "_")
 
-    pursuit = Pursuit(
+    plan = AttackPlan(
         config.threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task)
     )
     key = jax.random.fold_in(jax.random.key(config.seed), ATTACK_STREAM)
-    return pursue(key, text, pursuit, victim, victim.defenses[name])
+    return with_restarts(key, text, plan, victim, victim.defenses[name])
 
 
-def _dataset(config: Config, victim: Victim, caught: list[list[Any]]) -> xr.Dataset:
+def _dataset(config: Config, victim: Victim, outcomes: list[list[Any]]) -> xr.Dataset:
     dims, pixels = ("defense", "attack", "image"), ("height", "width", "channel")
-    images = np.array([[one.images for one in row] for row in caught])
+    images = np.array([[one.images for one in row] for row in outcomes])
     defenses = [victim.defenses[name] for name in config.defenses]
     draws = [config.evaluations if defense.randomized else 1 for defense in defenses]
     clean = [judged(config, victim, name, victim.images, n) for name, n in zip(config.defenses, draws, strict=True)]
     votes = [
         [judged(config, victim, name, one.images, n) for one in row]
-        for name, row, n in zip(config.defenses, caught, draws, strict=True)
+        for name, row, n in zip(config.defenses, outcomes, draws, strict=True)
     ]
     distance = [[lengths(config.norm, one.astype(np.float64) - victim.images) for one in row] for row in images]
     data = {
         "predicted": ((*dims, "class"), np.array(votes), {"long_name": "fresh draws that predict the class"}),
         "predicted_clean": (("defense", "image", "class"), np.array(clean)),
-        "queries": (dims, [[one.queries for one in row] for row in caught], {"units": "rows"}),
-        "non_finite": (dims, [[one.non_finite for one in row] for row in caught], {"long_name": "a run stopped there"}),
+        "queries": (dims, [[one.queries for one in row] for row in outcomes], {"units": "rows"}),
+        "non_finite": (
+            dims,
+            [[one.non_finite for one in row] for row in outcomes],
+            {"long_name": "a run stopped there"},
+        ),
         "distance": (dims, np.array(distance), {"units": "pixel units"}),
         "evaluations": ("defense", draws),
         "adversarial": ((*dims, *pixels), images, {"units": "pixel units"}),

@@ -21,7 +21,7 @@ from sims.peers.gradients import differentiable_module
 from sims.victims.losses import log_likelihood
 from sims.victims.oracle import victim_scores
 from sims.victims.victim import Victim
-from sims.white_box.restarts import Pursuit, pursue
+from sims.white_box.restarts import AttackPlan, with_restarts
 from tests.conftest import compile_lightly
 from tests.paths import DATA
 from tests.sims.small_victims import images, labels_of, linear_classifier, no_defense, noise
@@ -77,8 +77,12 @@ def test_both_sides_break_the_same_images_of_a_linear_network(name):
     victim = Victim(classifier, {"none": no_defense()}, clean, labels, np.arange(12))
     module = differentiable_module(classifier, no_defense(), 0)
     theirs = run_gradient_peer(peer, module, GradientTask(clean, labels, radius, 0))
-    ours = pursue(jax.random.key(0), peer.ours, Pursuit(Threat(peer.norm, radius)), victim, no_defense()).images
-    weak = pursue(jax.random.key(0), peer.ours, Pursuit(Threat(peer.norm, radius / 3)), victim, no_defense()).images
+    ours = with_restarts(
+        jax.random.key(0), peer.ours, AttackPlan(Threat(peer.norm, radius)), victim, no_defense()
+    ).images
+    weak = with_restarts(
+        jax.random.key(0), peer.ours, AttackPlan(Threat(peer.norm, radius / 3)), victim, no_defense()
+    ).images
     left, other, weaker = (labels_of(classifier, final) == labels for final in (ours, theirs, weak))
     assert 0 < left.sum() < 12
     assert np.array_equal(left, other)

@@ -12,7 +12,7 @@ from defenses.data import digits
 from defenses.data.normalization import NORMALIZATIONS
 from defenses.purifiers import convolutional, family
 from sims.attacks.attack import Threat
-from sims.engine.run import Schedule, machine_of, queue_of
+from sims.engine.run import Schedule, queue_of, run_plan
 from sims.engine.slots import compiled_advance, compiled_start
 from sims.victims.oracle import victim_scores
 from sims.white_box.gradients import gradient_oracle
@@ -44,10 +44,10 @@ def whole_attack(classifier, defense, images, labels, draws) -> float:
     attack = build_white_box(f"pgd:steps={STEPS}", Threat("linf", 0.1))._replace(minimizes=True)
     oracle = gradient_oracle(classifier, defense, cross_entropy, "through", draws)
     schedule = Schedule((STEPS + 1) * draws, TILE, TILE)
-    machine = machine_of(attack, oracle, schedule)
+    plan = run_plan(attack, oracle, schedule)
     queue = queue_of(jax.random.key(0), images, labels, np.arange(TILE), images)
-    state = compiled_start(machine, oracle.params, queue)
-    return megabytes(compiled_advance.lower(machine, schedule.chunk, oracle.params, queue, state).compile())
+    state = compiled_start(plan, oracle.params, queue)
+    return megabytes(compiled_advance.lower(plan, schedule.chunk, oracle.params, queue, state).compile())
 
 
 def network(dataset):

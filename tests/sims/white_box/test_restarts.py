@@ -16,7 +16,7 @@ from sims.victims.oracle import Answer, label_oracle
 from sims.victims.victim import Victim
 from sims.white_box.gradients import Slope, gradient_oracle
 from sims.white_box.incumbent import newest
-from sims.white_box.restarts import Pursuit, _descent, pursue, runs_of
+from sims.white_box.restarts import AttackPlan, _descent, runs_of, with_restarts
 from sims.white_box.table import WHITE_BOX, build_white_box, members, parse_white_box
 from tests.paths import ROOT
 from tests.sims.small_victims import SHAPE, images, labels_of, linear_classifier, no_defense, noise
@@ -99,15 +99,15 @@ def test_an_interrupted_pursuit_ends_the_same(tmp_path):
             raise Stopped
 
     with pytest.raises(Stopped):
-        pursue(
+        with_restarts(
             KEY,
             text,
-            Pursuit(threat, rows=4, tile=2, checkpoints=tmp_path, advance=stop_in_the_second_run),
+            AttackPlan(threat, rows=4, tile=2, checkpoints=tmp_path, advance=stop_in_the_second_run),
             victim,
             no_defense(),
         )
-    resumed = pursue(KEY, text, Pursuit(threat, rows=4, tile=2, checkpoints=tmp_path), victim, no_defense())
-    whole = pursue(KEY, text, Pursuit(threat, rows=4, tile=2), victim, no_defense())
+    resumed = with_restarts(KEY, text, AttackPlan(threat, rows=4, tile=2, checkpoints=tmp_path), victim, no_defense())
+    whole = with_restarts(KEY, text, AttackPlan(threat, rows=4, tile=2), victim, no_defense())
     assert np.array_equal(whole.images, resumed.images)
     assert np.array_equal(whole.queries, resumed.queries)
 
@@ -117,9 +117,13 @@ def test_gradients_that_are_not_finite_are_reported():
         return images + 0 * jnp.sqrt(jnp.abs(images - images))  # its derivative is 0 · ∞
 
     broken = no_defense()._replace(name="broken", apply=apply)
-    caught = pursue(KEY, "pgd:steps=8", Pursuit(Threat("linf", 0.1), rows=4, tile=2), behind(broken), broken)
-    assert caught.non_finite.all()
-    bare = pursue(KEY, "pgd:steps=8", Pursuit(Threat("linf", 0.1), rows=4, tile=2), behind(no_defense()), no_defense())
+    outcomes = with_restarts(
+        KEY, "pgd:steps=8", AttackPlan(Threat("linf", 0.1), rows=4, tile=2), behind(broken), broken
+    )
+    assert outcomes.non_finite.all()
+    bare = with_restarts(
+        KEY, "pgd:steps=8", AttackPlan(Threat("linf", 0.1), rows=4, tile=2), behind(no_defense()), no_defense()
+    )
     assert not bare.non_finite.any()
 
 
@@ -134,8 +138,8 @@ def test_no_defense_ends_more_robust_than_it_began():
     wrong = labels_of(VICTIM, 1 - IMAGES) != LABELS
     assert wrong.any()
     threat = Threat("linf", 1e-3)
-    caught = pursue(KEY, "pgd:steps=3", Pursuit(threat, rows=4, tile=2), behind(odd), odd)
-    votes = times_predicted(KEY, label_oracle(VICTIM, odd), caught.images, 1, 2)
+    outcomes = with_restarts(KEY, "pgd:steps=3", AttackPlan(threat, rows=4, tile=2), behind(odd), odd)
+    votes = times_predicted(KEY, label_oracle(VICTIM, odd), outcomes.images, 1, 2)
     assert (times_right(LABELS, votes) == ~wrong).all()
 
 
@@ -177,11 +181,11 @@ def test_a_settled_image_costs_nothing_and_stays():
 
 
 def test_more_restarts_and_rivals_never_lose():
-    threat = Pursuit(Threat("linf", 0.02, 50), rows=12, tile=6)
+    threat = AttackPlan(Threat("linf", 0.02, 50), rows=12, tile=6)
 
     def fallen(text):
-        caught = pursue(KEY, text, threat, behind(no_defense()), no_defense())
-        return labels_of(VICTIM, caught.images) != LABELS, caught.queries
+        outcomes = with_restarts(KEY, text, threat, behind(no_defense()), no_defense())
+        return labels_of(VICTIM, outcomes.images) != LABELS, outcomes.queries
 
     once, spent = fallen("pgd:steps=3,step_fraction=0.5")
     often, spent_more = fallen("pgd:steps=3,step_fraction=0.5,restarts=3")
@@ -195,16 +199,16 @@ def test_more_restarts_and_rivals_never_lose():
 
 def test_a_random_defense_is_attacked_to_the_end_and_judged_again():
     defense, draws = noise(0.15), 40
-    pursuit = Pursuit(Threat("linf", 0.04, 100), selections=20, rows=12, tile=6)
+    plan = AttackPlan(Threat("linf", 0.04, 100), selections=20, rows=12, tile=6)
     judge = label_oracle(VICTIM, defense)
     fooled = {}
     for text in ("pgd:steps=8", "pgd:steps=8,eot=16", "pgd:steps=8,route=blind", "null"):
-        caught = pursue(KEY, text, pursuit, behind(defense), defense)
-        votes = times_predicted(jax.random.key(5), judge, caught.images, draws, 4)
+        outcomes = with_restarts(KEY, text, plan, behind(defense), defense)
+        votes = times_predicted(jax.random.key(5), judge, outcomes.images, draws, 4)
         assert (votes.sum(axis=1) == draws).all()
         fooled[text] = 1 - times_right(LABELS, votes).mean() / draws
         if text != "null":
-            assert (caught.queries == 9 * (16 if "eot" in text else 1)).all()
+            assert (outcomes.queries == 9 * (16 if "eot" in text else 1)).all()
     assert fooled["pgd:steps=8,eot=16"] > fooled["null"] + 0.2
     assert fooled["pgd:steps=8,eot=16"] >= fooled["pgd:steps=8"] - 0.05
 
@@ -239,7 +243,7 @@ def test_the_best_iterate_stands_or_the_newest(text):
 )  # fmt: skip
 def test_the_newest_stands_where_losses_are_noisy_alone(monkeypatch, defense, route, noisy):
     monkeypatch.setattr("sims.white_box.restarts.newest", lambda attack: attack._replace(name="newest"))
-    attack = _descent(KEY, Pursuit(Threat("linf", 0.1)), behind(defense), defense, f"pgd:route={route}").attack
+    attack = _descent(KEY, AttackPlan(Threat("linf", 0.1)), behind(defense), defense, f"pgd:route={route}").attack
     assert (attack.name == "newest") == noisy
 
 

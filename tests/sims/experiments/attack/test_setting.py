@@ -15,7 +15,7 @@ from sims.command_line import main
 from sims.engine.run import Schedule, run_attack
 from sims.measurements.best_response import best_radius, with_radius
 from sims.victims.oracle import averaged, label_oracle, loss_oracle, score_oracle
-from sims.victims.starts import opponents
+from sims.victims.starts import starting_images
 from tests.sims.small_victims import SHAPE, images, labels_of, linear_classifier, no_defense
 from tests.sims.victims.reference_server import Server
 
@@ -26,13 +26,13 @@ LABELS = labels_of(CLASSIFIER, IMAGES)
 
 def test_opponents_have_another_class_and_depend_on_the_image_alone():
     ids = np.arange(100, 100 + COUNT)
-    other = opponents(LABELS, ids, 3)
+    other = starting_images(LABELS, ids, 3)
     assert (LABELS[other] != LABELS).all()
-    assert np.array_equal(opponents(LABELS, ids, 3), other)
-    assert not np.array_equal(opponents(LABELS, ids, 4), other)
+    assert np.array_equal(starting_images(LABELS, ids, 3), other)
+    assert not np.array_equal(starting_images(LABELS, ids, 4), other)
     assert len(set(other)) > COUNT / 3
     with pytest.raises(ValueError, match="images must be of two classes"):
-        opponents(np.zeros(4, int), np.arange(4), 0)
+        starting_images(np.zeros(4, int), np.arange(4), 0)
 
 
 @pytest.mark.parametrize("make", [score_oracle, loss_oracle, label_oracle])
@@ -49,7 +49,7 @@ def test_a_targeted_oracle_is_fooled_by_the_target_alone(make):
 
 @pytest.mark.parametrize("name", ["square:initial_fraction=0.5", "nes:smoothing_radius=0.05,num_directions=4"])
 def test_a_targeted_attack_ends_in_the_target(name):
-    other = opponents(LABELS, np.arange(COUNT), 0)
+    other = starting_images(LABELS, np.arange(COUNT), 0)
     attack = build_attack(name, Threat("linf", 0.05, 200, targeted=True))
     oracle = loss_oracle(CLASSIFIER, no_defense(), targeted=True)
     result = run_attack(
