@@ -16,12 +16,14 @@ class Defense(NamedTuple):
         in [0, 1], but attack probes leave the box, so nothing is clipped. A row's output depends on that
         row's image and key alone.
     randomized: static; False means that the keys are ignored, hence V(x) = 0.
+    has_gradient: False where `apply` runs on the host, out of reach of automatic differentiation.
     """
 
     name: str
     params: PyTree
     apply: Callable[[PyTree, Key[Array, " n"], Float[Array, "n h w c"]], Float[Array, "n h w c"]]
     randomized: bool
+    has_gradient: bool = True
 
 
 def compose(*defenses: Defense) -> Defense:
@@ -44,4 +46,5 @@ def compose(*defenses: Defense) -> Defense:
         params=tuple(member.params for member in defenses),
         apply=apply,
         randomized=any(member.randomized for member in defenses),
+        has_gradient=all(member.has_gradient for member in defenses),
     )

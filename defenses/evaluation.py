@@ -1,4 +1,4 @@
-"""Accuracy of a defended classifier on clean images."""
+"""Accuracy of a model on clean images."""
 
 import math
 import time
@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Images, Split
-from defenses.defense import Defense
-from defenses.progress import watched
+from defenses.model import Model
+from defenses.training.progress import watched
 
 BATCH = 128
 
@@ -28,43 +27,42 @@ class Accuracy(NamedTuple):
     images_per_second: float
 
 
-def accuracy(classifier: Classifier, defense: Defense, split: Split, seed: int) -> Accuracy:
-    """Measure the classifier behind the defence; each image is queried once.
+def accuracy(model: Model, split: Split, seed: int) -> Accuracy:
+    """Measure the model; each image is queried once.
 
     Image i has the key `fold_in(key(seed), i)`. Raises ValueError when the images do not
-    have the shape that the classifier takes, and when a score is not finite.
+    have the shape that the model takes, and when a score is not finite.
     """
-    predicted, seconds = predictions(classifier, defense, split.images, seed)
+    predicted, seconds = predictions(model, split.images, seed)
     share, images = float(np.mean(predicted == split.labels)), len(split.images)
     return Accuracy(images, share, math.sqrt(share * (1 - share) / images), images / seconds)
 
 
-def predictions(classifier: Classifier, defense: Defense, images: Images, seed: int) -> tuple[np.ndarray, float]:
-    """Classes (n,) int of the defended images, and the seconds of the forward passes; keys and errors as above."""
-    if images.shape[1:] != classifier.image_shape:
+def predictions(model: Model, images: Images, seed: int) -> tuple[np.ndarray, float]:
+    """Classes (n,) int of the images, and the seconds of the forward passes; keys and errors as above."""
+    if model.image_shape not in (None, images.shape[1:]):
         raise ValueError(
-            f"dataset must hold images of shape {classifier.image_shape} for {classifier.name}, got {images.shape[1:]}"
+            f"dataset must hold images of shape {model.image_shape} for {model.name}, got {images.shape[1:]}"
         )
     size = min(BATCH, len(images))
-    apply, logits, key = defense.apply, classifier.logits, jax.random.key(seed)
+    ask, key = model.scores, jax.random.key(seed)
 
     @jax.jit
     def predict(params, numbers, rows):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
-        scores = logits(params[1], apply(params[0], keys, rows))
+        scores = ask(params, keys, rows)
         return scores.argmax(-1), jnp.isfinite(scores).all()
 
-    params = (defense.params, classifier.params)
     shapes = jax.ShapeDtypeStruct((size,), np.int32), jax.ShapeDtypeStruct((size, *images.shape[1:]), np.float32)
-    compiled = predict.lower(params, *shapes).compile()
+    compiled = predict.lower(model.params, *shapes).compile()
     predicted, seconds = [], 0.0
     for start in watched(range(0, len(images), size), "evaluating"):
         numbers = np.minimum(np.arange(start, start + size), len(images) - 1)  # the last batch repeats its last image
         rows = jnp.asarray(images[numbers])
         started = time.perf_counter()
-        classes, finite = compiled(params, jnp.asarray(numbers, jnp.int32), rows)
+        classes, finite = compiled(model.params, jnp.asarray(numbers, jnp.int32), rows)
         predicted.append(np.asarray(classes))
         seconds += time.perf_counter() - started
         if not finite:
-            raise ValueError(f"{classifier.name} must give finite scores, not so for images {start}..{numbers[-1]}")
+            raise ValueError(f"{model.name} must give finite scores, not so for images {start}..{numbers[-1]}")
     return np.concatenate(predicted)[: len(images)], seconds

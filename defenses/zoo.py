@@ -1,37 +1,38 @@
-"""The tables: classifiers and defences by name, for every data set; small ones are trained when first asked for.
+"""Classifiers and defences by name, for every data set; small ones are trained when first asked for.
 
-`classifier("cnn")` behind `defense("random-purifier")` is the victim of the embedded default.
+`model("cnn")` behind `guard("random-purifier")` is the victim of the embedded default.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple
 
 import jax
-from jaxtyping import PyTree
 
 from defenses.classifiers import cnn, orthogonal
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Dataset, training_images
 from defenses.data.sources import SOURCES, load
-from defenses.defense import Defense
 from defenses.evaluation import accuracy
 from defenses.files.folders import Folders
-from defenses.purifiers import convolutional, family
+from defenses.files.resize import Resize
+from defenses.model import Model, undefended
+from defenses.names import Choice, several
+from defenses.own import is_own, own, tried_model
+from defenses.purifiers import pool
 from defenses.purifiers.family import PurifierFamily
-from defenses.purifiers.gaussian_noise import gaussian_noise
-from defenses.purifiers.identity import identity
-from defenses.purifiers.mean_filter import mean_filter
-from defenses.purifiers.quantizer import quantizer, random_quantizer
+from defenses.purifiers.method import NoSettings, Site
+from defenses.purifiers.table import DEFENSES, Chain, build
 from defenses.weights.cached import Identity, Weights, obtain
 from defenses.weights.pretrained import pretrained
 
-__all__ = ["SOURCES", "load"]  # beside what is defined here
+__all__ = ["DEFENSES", "SOURCES", "load"]  # beside what is defined here
 HERE = Folders()
 PROTECTED = {"cifar10": "resnet20"}  # the classifier whose gradients purifiers learn to undo; elsewhere the cnn
-Entry = TypeVar("Entry")
 
 
 def cnn_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
@@ -43,7 +44,7 @@ def cnn_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
         folders.models,
         jax.eval_shape(lambda: cnn.initial(recipe, dataset, seed)),
         lambda: cnn.train(recipe, dataset, seed),
-        lambda params: accuracy(cnn.classifier(recipe, dataset, params), identity(), dataset.test, seed)._asdict(),
+        lambda params: accuracy(undefended(cnn.classifier(recipe, dataset, params)), dataset.test, seed)._asdict(),
     )
 
 
@@ -56,30 +57,13 @@ def orthogonal_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights
         folders.models,
         jax.eval_shape(lambda: orthogonal.initial(recipe, dataset, seed)),
         lambda: orthogonal.train(recipe, dataset, seed),
-        lambda params: accuracy(orthogonal.classifier(dataset, params), identity(), dataset.test, seed)._asdict(),
+        lambda params: accuracy(undefended(orthogonal.classifier(dataset, params)), dataset.test, seed)._asdict(),
     )
 
 
 def purifier_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
-    """Weights of the purifier family; trains it, and the cnn where it protects one, on a cache miss.
-
-    The card reports the accuracy of the protected classifier behind the family's average.
-    """
-    training_images(dataset)  # before anything is written
-    recipe = convolutional.Recipe()
-    victim = classifier(PROTECTED.get(dataset.name, "cnn"), dataset.name, seed, folders)
-
-    def measure(params: PyTree) -> Mapping[str, int | float]:
-        averaged = family.average(convolutional.family(recipe, params))
-        return accuracy(victim, averaged, dataset.test, seed)._asdict()
-
-    return obtain(
-        Identity("purifiers", dataset.name, seed, {"victim": dict(victim.origin), **asdict(recipe)}),
-        folders.models,
-        jax.eval_shape(lambda: convolutional.initial(recipe, dataset.image_shape[-1], seed)),
-        lambda: convolutional.train(recipe, dataset, victim, seed),
-        measure,
-    )
+    """Weights of the pool of purifiers; trains it, and the cnn where it protects one, on a cache miss."""
+    return pool.weights(site(dataset.name, seed, folders))
 
 
 def _trained_cnn(dataset: Dataset, seed: int, folders: Folders) -> Classifier:
@@ -102,22 +86,17 @@ SMALL: dict[str, Callable[[Dataset, int, Folders], Classifier]] = {
     "orthogonal": _trained_orthogonal,
 }
 CLASSIFIERS = (*SMALL, *ARCHITECTURES)
-DEFENSES: dict[str, Callable[[str, int, Folders], Defense]] = {
-    "none": lambda *key: identity(),
-    "gaussian-noise": lambda *key: gaussian_noise(0.05),
-    "mean-filter": lambda *key: mean_filter(3),
-    "quantizer": lambda *key: quantizer(8),
-    "random-quantizer": lambda *key: random_quantizer(8),
-    "purifier-0": lambda *key: family.member(purifier_family(*key), 0),
-    "average-purifier": lambda *key: family.average(purifier_family(*key)),
-    "random-purifier": lambda *key: family.random_choice(purifier_family(*key)),
-    "patchwise-purifier": lambda *key: family.patchwise_choice(purifier_family(*key), 4),
-}
-STRENGTHS: dict[str, Callable[[float], Defense]] = {
-    "gaussian-noise": gaussian_noise,  # "gaussian-noise:0.01" sets the standard deviation
-    "quantizer": quantizer,  # "quantizer:4" the number of grey levels
-    "random-quantizer": random_quantizer,
-}
+
+
+def read_model(text: str) -> Choice:
+    """A classifier of the table, or FILE.py:NAME; ValueError says what is wrong."""
+    if is_own(text):
+        return own("model", text)
+    checked("model", CLASSIFIERS, text)
+    return Choice(text, NoSettings())
+
+
+ModelOptions = Annotated[tuple[Choice, ...], several(Choice, read_model, "MODEL")]
 
 
 def classifier(
@@ -137,41 +116,45 @@ def classifier(
     return SMALL[name](load(dataset, folders.data), checked_seed(seed), folders)
 
 
+class Loaded(NamedTuple):
+    """A model without a defence; how picture files become images of its shape, or None; where its weights come from."""
+
+    model: Model
+    resize: Resize | None = None
+    origin: Mapping[str, str] = MappingProxyType({})
+
+
+def loaded(choice: Choice, dataset: str, seed: int, folders: Folders, weights: Path | None = None) -> Loaded:
+    """The model that `read_model` chose, for that data set; raises as `classifier` does, and for a wrong own one."""
+    if is_own(choice.name):
+        built = choice.row.build(choice.settings, None)
+        return Loaded(tried_model(choice.name, built, load(dataset, folders.data)))
+    found = classifier(choice.name, dataset, seed, folders, weights)
+    return Loaded(undefended(found), found.resize, found.origin)
+
+
+def site(dataset: str, seed: int, folders: Folders) -> Site:
+    """Where defences for that data set are built."""
+    protected = partial(classifier, PROTECTED.get(dataset, "cnn"), dataset, seed, folders)
+    return Site(partial(load, dataset, folders.data), checked_seed(seed), folders.models, protected)
+
+
 def purifier_family(dataset: str = "digits", seed: int = 0, folders: Folders = HERE) -> PurifierFamily:
-    """The K = 8 convolutional purifiers, trained on a cache miss; raises as `defense` does."""
-    weights = purifier_weights(load(dataset, folders.data), checked_seed(seed), folders)
-    return convolutional.family(convolutional.Recipe(), weights.params)
+    """The K = 8 convolutional purifiers, trained on a cache miss; raises as `classifier` does."""
+    return pool.trained(site(dataset, seed, folders))
 
 
-def defense(name: str, dataset: str = "digits", seed: int = 0, folders: Folders = HERE) -> Defense:
-    """The defence of that name; purifiers are those trained on `dataset` from `seed`, see `classifier`.
+def guard(chain: Chain, dataset: str = "digits", seed: int = 0, folders: Folders = HERE) -> Callable[[Model], Model]:
+    """What puts the chain of defences in front of a model; purifiers are those trained on `dataset` from `seed`.
 
-    A strength may follow a colon where the table STRENGTHS has the name: `gaussian-noise:0.01`.
-    Raises ValueError for an unknown name, strength or data set, a negative seed, or a damaged weights file.
+    Raises ValueError for an unknown data set, a negative seed, a damaged weights file, or a wrong defence of a user.
     """
-    check_defense(name)
-    kind, _, strength = name.partition(":")
-    if strength:
-        return STRENGTHS[kind](float(strength))
-    return DEFENSES[kind](dataset, checked_seed(seed), folders)
+    return build(chain, site(dataset, seed, folders))
 
 
 def is_smooth(name: str) -> bool:
     """Whether the classifier's scores have a Lipschitz gradient, so that L₁ exists."""
     return ARCHITECTURES[name].smooth if name in ARCHITECTURES else name == "orthogonal"
-
-
-def check_defense(name: str) -> None:
-    """Raise ValueError unless `defense` knows the name and its strength is a number; builds nothing."""
-    kind, colon, strength = name.partition(":")
-    checked("defense", DEFENSES, kind)
-    if colon and kind not in STRENGTHS:
-        raise ValueError(f"defense {kind!r} takes no strength, got {name!r}; {', '.join(STRENGTHS)} does")
-    if colon:
-        try:
-            STRENGTHS[kind](float(strength))
-        except ValueError as error:
-            raise ValueError(f"defense {name!r} has no strength that {kind} can take: {error}") from error
 
 
 def checked(argument: str, table: Any, name: str) -> None:

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -105,7 +105,8 @@ def _one_complaint() -> Iterator[None]:
         if stop.code == 0:
             raise
         words = " ".join(word for word in complaint.getvalue().split() if word.strip("─│╭╮╰╯-+|"))
-        line = re.sub(r"^Value error Error parsing config[.\w]*: ", "", words.split(" For full helptext")[0])
+        words = words.split(" For full helptext")[0].split(" Argument helptext:")[0]
+        line = re.sub(r"^Value error Error parsing (config[.\w]*|--[-\w]+): ", "", words)
         raise ValueError(line or "the options could not be read") from None
 
 
@@ -151,7 +152,7 @@ def _compute(
         data, facts = experiment.run(command.config, Context(folders, checkpoints, advance))
     manifest = {
         "experiment": name,
-        "config": asdict(command.config),
+        "config": records.settings_of(command.config),
         "inputs": inputs,
         "seconds": time.perf_counter() - started,
         "device": jax.devices()[0].device_kind,

@@ -36,8 +36,17 @@ class Record(NamedTuple):
 
 def record_folder(out: Path, experiment: str, config: Any, inputs: Mapping[str, Any]) -> Path:
     """Where the record of that configuration (a frozen dataclass) on those inputs under this code belongs."""
-    text = json.dumps([experiment, dataclasses.asdict(config), inputs, source_hash()], sort_keys=True, default=_content)
+    text = json.dumps([experiment, settings_of(config), inputs, source_hash()], sort_keys=True, default=_content)
     return out / experiment / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def settings_of(value: Any) -> Any:
+    """A configuration as JSON values, but for paths: what is read from text (a choice, a rule) is that text again."""
+    if dataclasses.is_dataclass(value) and "__str__" not in vars(type(value)):
+        return {field.name: settings_of(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [settings_of(part) for part in value]
+    return value if value is None or isinstance(value, bool | int | float | str | Path) else str(value)
 
 
 def _content(value: Any) -> str:

@@ -16,13 +16,13 @@ class Evaluate:
     """Measure a classifier's accuracy on held-out images, behind a defence."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """Classifier, one of those listed."""
+    """Classifier, one of those listed, or FILE.py:NAME of your own."""
     dataset: str = "digits"
     """Data set whose held-out images are used."""
     weights: Path | None = None
     """Weights file: a PyTorch checkpoint or safetensors; by default the published ones, or those trained here."""
     defense: str = "none"
-    """Defence, one of those listed; gaussian-noise:0.01 sets its standard deviation."""
+    """Defence, one of those listed with its settings, gaussian-noise:std=0.01, or FILE.py:NAME; + joins several."""
     seed: int = 0
     """Seed of every draw, at least 0."""
     data_dir: Path = field(default_factory=data_folder)
@@ -38,21 +38,21 @@ class Evaluate:
 
         from defenses import zoo
         from defenses.evaluation import accuracy
+        from defenses.purifiers.table import read_defense
 
         jax.config.update("jax_default_matmul_precision", "highest")
 
-        zoo.check_defense(self.defense)
+        chain, choice = read_defense(self.defense), zoo.read_model(self.model)
         folders = Folders(self.out / "models", self.data_dir)
-        classifier = zoo.classifier(self.model, self.dataset, self.seed, folders, self.weights)
-        defense = zoo.defense(self.defense, self.dataset, self.seed, folders)
-        data = zoo.load(self.dataset, self.data_dir, classifier.resize)
-        measured = accuracy(classifier, defense, data.test, self.seed)
-        names = {"model": self.model, "dataset": self.dataset, "defense": self.defense}
-        row = {**names, **measured._asdict(), "weights": dict(classifier.origin)}
+        model, resize, origin = zoo.loaded(choice, self.dataset, self.seed, folders, self.weights)
+        guarded = zoo.guard(chain, self.dataset, self.seed, folders)(model)
+        measured = accuracy(guarded, zoo.load(self.dataset, self.data_dir, resize).test, self.seed)
+        names = {"model": self.model, "dataset": self.dataset, "defense": str(chain)}
+        row = {**names, **measured._asdict(), "passes": guarded.passes, "weights": dict(origin)}
         if self.json:
             print(json.dumps(row))
         else:
             cells = [*names.values(), str(measured.images), percent(row), f"{measured.images_per_second:,.0f}"]
             print_table("accuracy on held-out images", [*names, "images", "accuracy", "images/s"], [cells])
-            for key, value in classifier.origin.items():
+            for key, value in origin.items():
                 print(f"{key}: {value}")

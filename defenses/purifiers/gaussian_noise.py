@@ -1,24 +1,41 @@
 """Random noise added to the input, the simplest randomised defence."""
 
-import math
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
 from defenses.defense import Defense
+from defenses.purifiers.method import Method
+from defenses.ranges import check_at_least
 
 
-def gaussian_noise(sigma: float) -> Defense:
-    """x ↦ x + σz with z ~ N(0, I) fresh in every row and nothing clipped.
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Settings of the noise."""
 
-    sigma: standard deviation in grey levels of [0, 1] pixels; finite and ≥ 0, else ValueError.
-    Source: Qin et al., Random Noise Defense Against Query-Based Black-Box Attacks (2021).
-    """
-    if not (math.isfinite(sigma) and sigma >= 0):
-        raise ValueError(f"sigma must be finite and >= 0, got {sigma}")
+    std: float = 0.05
+    """Standard deviation in grey levels of [0, 1] pixels, finite and >= 0."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when out of range."""
+        check_at_least(self, std=0)
+
+
+def gaussian_noise(std: float) -> Defense:
+    """x ↦ x + σz with z ~ N(0, I) fresh in every row and nothing clipped; std is σ, raises as `GaussianNoise` does."""
+    settings = GaussianNoise(std)
 
     def apply(params, keys, images):
         noise = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:], images.dtype))(keys)
-        return images + params["sigma"] * noise
+        return images + params["std"] * noise
 
-    return Defense("gaussian-noise", {"sigma": jnp.float32(sigma)}, apply, True)
+    return Defense("gaussian-noise", {"std": jnp.float32(settings.std)}, apply, True)
+
+
+METHOD = Method(
+    GaussianNoise,
+    lambda settings, _: gaussian_noise(settings.std),
+    "Qin et al. 2021, Random Noise Defense Against Query-Based Black-Box Attacks; strength chosen here",
+    randomized=True,
+)

@@ -1,21 +1,34 @@
 """The moving average, a fixed linear transform."""
 
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
 import jax.numpy as jnp
 
 from defenses.defense import Defense
+from defenses.purifiers.method import Method
+
+
+@dataclass(frozen=True)
+class MeanFilter:
+    """Settings of the moving average."""
+
+    size: int = 3
+    """Side of the window, odd and >= 1."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when out of range."""
+        if self.size < 1 or self.size % 2 == 0:
+            raise ValueError(f"size must be odd and >= 1, got {self.size}")
 
 
 def mean_filter(size: int) -> Defense:
     """Each pixel becomes the mean of the `size`×`size` window around it, border pixels repeated outwards.
 
-    size: odd and ≥ 1, else ValueError. The window is separable: `size` shifted additions along each axis.
+    The window is separable: `size` shifted additions along each axis. Raises as `MeanFilter` does.
     """
-    if size < 1 or size % 2 == 0:
-        raise ValueError(f"size must be odd and >= 1, got {size}")
-    reach = size // 2
+    reach = MeanFilter(size).size // 2
 
     def apply(params, keys, images):
         _, height, width, _ = images.shape
@@ -24,3 +37,8 @@ def mean_filter(size: int) -> Defense:
         return reduce(add, [columns[:, :, offset : offset + width] for offset in range(size)]) / size**2
 
     return Defense("mean-filter", {}, apply, False)
+
+
+METHOD = Method(
+    MeanFilter, lambda settings, _: mean_filter(settings.size), "spatial smoothing, Xu et al. 2018; size chosen here"
+)

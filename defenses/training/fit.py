@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array, Float, Key, PyTree
 
 from defenses.data.dataset import Split
-from defenses.progress import watched
+from defenses.training.progress import watched
 
 
 def fit(

@@ -17,7 +17,7 @@ from defenses.classifiers.network import template
 from defenses.data.dataset import Dataset, Split
 from defenses.data.normalization import NORMALIZATIONS
 from defenses.evaluation import accuracy
-from defenses.purifiers.identity import identity
+from defenses.model import undefended
 from defenses.training.adversarial import Adversary, adversary, ascent
 from defenses.training.epochs import Diverged, train
 from defenses.training.recipe import Recipe, trainable_split
@@ -76,7 +76,7 @@ def trained(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache
 
 
 def _measured(classifier: Classifier, trained_on: Adversary | None, test: Split, seed: int) -> dict[str, Any]:
-    measured = accuracy(classifier, identity(), test, seed)._asdict()
+    measured = accuracy(undefended(classifier), test, seed)._asdict()
     if trained_on is None:
         return measured
     return measured | {"robust": robust_accuracy(classifier, adversary(trained_on.epsilon, ROBUST_STEPS), test, seed)}

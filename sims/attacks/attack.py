@@ -78,7 +78,7 @@ class Attack(NamedTuple):
     width: the most rows one step may ask for.
     feedback: the oracle it needs, "scores", "loss" or "label"; "gradient" for a white-box attack.
     report: state -> Report.
-    minimizes: goes on lowering its value, a distance or a loss, after a success until the budget is spent.
+    minimizes: its value is a distance, which it goes on lowering until the budget is spent.
     """
 
     name: str
@@ -89,22 +89,3 @@ class Attack(NamedTuple):
     tell: Callable[[Any, Queries, Answer], Any]
     report: Callable[[Any], Report] = reported
     minimizes: bool = False
-
-
-class Method(NamedTuple):
-    """A published attack: one row of the table.
-
-    settings: frozen dataclass of its own settings, each with its default and docstring; raises ValueError.
-    build: (threat, settings) -> Attack; ValueError for a norm it does not have or a radius it cannot use.
-    feedback: "loss" (the margin of the scores) or "label".
-    norms: the norms it has.
-    queries_per_step: rows of one step in closed form, in the names of the settings.
-    source: the paper, and where the defaults come from.
-    """
-
-    settings: type
-    build: Callable[[Threat, Any], Attack]
-    feedback: str
-    norms: tuple[Norm, ...]
-    queries_per_step: str
-    source: str

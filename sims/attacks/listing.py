@@ -1,6 +1,5 @@
 """`python -m sims attacks`: the table of attacks, with the settings that may follow a name."""
 
-import dataclasses
 import sys
 from json import dumps
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from defenses.names import defaults
 from sims.attacks.table import ATTACKS
 
 
@@ -31,8 +31,7 @@ def rows() -> list[dict[str, Any]]:
 
 def settings(name: str) -> dict[str, Any]:
     """Defaults of the attack's own settings, by name."""
-    defaults = ATTACKS[name].settings()
-    return {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
+    return defaults(ATTACKS[name].settings())
 
 
 def list_attacks(json: bool = False) -> int:

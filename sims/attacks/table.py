@@ -5,12 +5,13 @@ are billed as rows (the attacker's averaging over a random defence, EOT).
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Annotated
 
-from sims.attacks import names as spelling
-from sims.attacks.attack import Attack, Method, Threat
+from defenses.names import Choice, read, several
+from defenses.ranges import check_counts
+from sims.attacks.attack import Attack, Threat
 from sims.attacks.decision import boundary, geoda, hop_skip_jump, rays, sign_opt
-from sims.attacks.names import parse
+from sims.attacks.method import Method
 from sims.attacks.score import (
     bandits,
     nes,
@@ -25,7 +26,6 @@ from sims.attacks.score import (
     zo_sgd,
     zo_sign_sgd,
 )
-from sims.ranges import check_counts
 
 ATTACKS: dict[str, Method] = {
     "nes": nes.METHOD,
@@ -60,35 +60,28 @@ class Shared:
         check_counts(self, average=1)
 
 
-class Choice(NamedTuple):
-    """An attack as it is run: its name, its settings, and over how many answers the attacker averages."""
-
-    name: str
-    settings: Any
-    average: int = 1
+def read_attack(text: str) -> Choice:
+    """`name` or `name:setting=value,...` as a choice; ValueError as `names.read` raises it."""
+    return read("attack", text, ATTACKS, Shared())
 
 
-def parse_attack(text: str) -> Choice:
-    """`name` or `name:setting=value,...` as a choice; ValueError as `spelling.parse` raises it."""
-    name, settings, shared = parse(text, ATTACKS, Shared())
-    return Choice(name, settings, shared.average)
+def attack_choices(*texts: str) -> tuple[Choice, ...]:
+    """Several of them, as a default of an option."""
+    return tuple(map(read_attack, texts))
 
 
-def spelled(choice: Choice) -> str:
-    """The text that `parse_attack` reads as this choice; settings at their defaults are left out."""
-    return spelling.spelled(choice.name, choice.settings, Shared(choice.average))
+AttackOptions = Annotated[tuple[Choice, ...], several(Choice, read_attack, "ATTACK")]
 
 
-def build_attack(text: str, threat: Threat) -> Attack:
-    """The attack of that name and settings; ValueError names an unknown one, or a setting outside its range.
+def build_attack(choice: Choice, threat: Threat) -> Attack:
+    """The query attack that was chosen; ValueError for a norm that it does not have, or a radius it cannot use.
 
     Its name tells it from every other, settings and threat included. An attack with a schedule runs it over the answers
     that the budget buys.
     """
-    choice = parse_attack(text)
-    method = ATTACKS[choice.name]
+    method = choice.row
     if threat.norm not in method.norms:
         raise ValueError(f"norm must be {' or '.join(method.norms)} for {choice.name}, got {threat.norm!r}")
-    answers = max(threat.query_budget // choice.average, 1)
+    answers = max(threat.query_budget // choice.shared.average, 1)
     attack = method.build(dataclasses.replace(threat, query_budget=answers), choice.settings)
-    return attack._replace(name=f"{spelled(choice)}, {threat}")
+    return attack._replace(name=f"{choice}, {threat}")

@@ -9,21 +9,21 @@ neighbours, the slots, the chunk length or an interruption.
 
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
+from defenses.ranges import check_counts
 from sims.attacks.attack import Attack
 from sims.engine.checkpoint import fingerprint, load_state, save_state
 from sims.engine.host_loop import run_on_host
 from sims.engine.slots import FOOLED, RUNNING, Queue, RunPlan, compiled_advance, compiled_start
-from sims.engine.stopping import stopping_rule
-from sims.ranges import check_counts
+from sims.engine.stopping import FIRST_SUCCESS, StoppingRule
 from sims.victims.host import HostOracle, identity, interface
 from sims.victims.oracle import Oracle
 
@@ -36,21 +36,20 @@ class Schedule:
     rows: rows in flight, a multiple of tile.
     tile: rows per forward pass, >= 1; results are bit for bit equal for one tile size.
     chunk: iterations between two returns to the host, >= 1.
-    stopping: when an image that fooled the victim may leave, see `stopping.stopping_rule`.
+    stopping: when an image that fooled the victim may leave.
     """
 
     query_budget: int
     rows: int = 64
     tile: int = 16
     chunk: int = 50
-    stopping: str = "first-success"
+    stopping: StoppingRule = FIRST_SUCCESS
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
         check_counts(self, query_budget=1, tile=1, chunk=1)
         if self.rows < self.tile or self.rows % self.tile:
             raise ValueError(f"rows must be a positive multiple of tile = {self.tile}, got {self.rows}")
-        stopping_rule(self.stopping)
 
 
 class Result(NamedTuple):
@@ -88,6 +87,7 @@ def run_attack(
     checkpoint: Path | None = None,
     on_chunk: Callable[[int, int], None] = lambda finished, rows: None,
     starts: Float[np.ndarray, "n h w c"] | None = None,
+    settled: Bool[np.ndarray, " n"] | None = None,
 ) -> Result:
     """Attack every image of the queue within the budget; return when all have left.
 
@@ -97,7 +97,8 @@ def run_attack(
     the oracle takes, a row per image. ids: name the images' random streams (their index in the dataset). checkpoint:
     file the state is saved to after every chunk, and resumed from when it exists. on_chunk: told after every chunk how
     many images have left and how many rows were evaluated in all. starts: for each image one that may be adversarial;
-    attacks that walk in begin there.
+    attacks that walk in begin there. settled: images that are left alone; nothing is asked for them, and they end as
+    they are with the status "gave up".
     Raises ValueError for images that are not finite or leave [0, 1], labels outside [0, classes), lengths that
     differ, an oracle of another feedback than the attack's, a stopping rule for an attack that never stops, or a
     checkpoint that is damaged or of another run.
@@ -106,13 +107,14 @@ def run_attack(
     _check(attack, oracle, images, labels, ids, starts)
     check_stopping(attack, schedule.stopping)
     started = time.perf_counter()
-    queue = queue_of(key, images, labels, ids, starts)
+    queue = queue_of(key, images, labels, ids, starts, settled)
     compiled = interface(oracle, attack.width) if isinstance(oracle, HostOracle) else oracle
     plan = run_plan(attack, compiled, schedule)
     state = compiled_start(plan, compiled.params, queue)
     totals = np.zeros(2, np.int64)
-    layout = (schedule.stopping, *astuple(schedule)[:3], compiled.rows_per_query, compiled.targeted)
-    mark = fingerprint(attack.name, *layout, *_data(attack, compiled, queue))
+    layout = (str(schedule.stopping), schedule.query_budget, schedule.rows, schedule.tile)
+    seen = (compiled.rows_per_query, compiled.targeted)
+    mark = fingerprint(attack.name, *layout, *seen, *_data(attack, compiled, queue))
     if isinstance(oracle, HostOracle):
         mark = fingerprint(mark, identity(oracle))
     if checkpoint is not None and checkpoint.exists():
@@ -131,12 +133,13 @@ def run_attack(
     return Result(candidates, queries, status, trace, at, int(totals[0]), int(totals[1]), seconds)
 
 
-def queue_of(key: Key[Array, ""], images, labels, ids, starts) -> Queue:
+def queue_of(key: Key[Array, ""], images, labels, ids, starts, settled=None) -> Queue:
     """The images to attack on the device, each with a random stream of its own."""
     streams = _streams(key, jnp.asarray(ids, jnp.int32))
     pixels = jnp.asarray(images, jnp.float32)
     begin = pixels if starts is images else jnp.asarray(starts, jnp.float32)
-    return Queue(pixels, jnp.asarray(labels, jnp.int32), streams, begin)
+    alone = jnp.zeros(len(images), bool) if settled is None else jnp.asarray(settled)
+    return Queue(pixels, jnp.asarray(labels, jnp.int32), streams, begin, alone)
 
 
 @jax.jit
@@ -151,9 +154,8 @@ def run_plan(attack: Attack, oracle: Oracle, schedule: Schedule) -> RunPlan:
     """
     spare = schedule.rows // schedule.tile if attack.width > 1 else 0
     slots = schedule.rows // attack.width + spare
-    budget, rule = schedule.query_budget, stopping_rule(schedule.stopping)
-    hidden = oracle._replace(params=None)
-    return RunPlan(attack, hidden, rule, budget, trace_counts(budget), schedule.rows, schedule.tile, slots)
+    budget, hidden = schedule.query_budget, oracle._replace(params=None)
+    return RunPlan(attack, hidden, schedule.stopping, budget, trace_counts(budget), schedule.rows, schedule.tile, slots)
 
 
 def compile_run(attack: Attack, oracle: Oracle, queue: Queue, schedule: Schedule) -> None:
@@ -174,7 +176,7 @@ def _data(attack: Attack, oracle: Oracle, queue: Queue) -> list[np.ndarray]:
     first = attack.init(queue.streams[0], queue.images[0], queue.starts[0])
     step = attack.ask(queue.streams[0], first).images
     streams = jax.random.key_data(queue.streams)
-    arrays = (queue.images, queue.starts, queue.labels, streams, step, *jax.tree.leaves(oracle.params))
+    arrays = (queue.images, queue.starts, queue.settled, queue.labels, streams, step, *jax.tree.leaves(oracle.params))
     return [np.asarray(a) for a in arrays]
 
 
@@ -190,11 +192,11 @@ def _check(attack: Attack, oracle: Oracle | HostOracle, images, labels, ids, sta
         raise ValueError(f"ids must have {len(images)} entries, one per image, got {len(ids)}")
 
 
-def check_stopping(attack: Attack, stopping: str) -> None:
+def check_stopping(attack: Attack, stopping: StoppingRule) -> None:
     """Raise ValueError for a stopping rule where no image leaves before its budget is spent."""
-    if attack.minimizes and stopping != "first-success":
+    if attack.minimizes and stopping != FIRST_SUCCESS:
         allowed = "first-success where an attack lowers its distance (epsilon inf)"
-        raise ValueError(f"stopping must be {allowed}, got {stopping!r}")
+        raise ValueError(f"stopping must be {allowed}, got {str(stopping)!r}")
 
 
 def check_images(images, labels) -> None:

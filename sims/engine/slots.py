@@ -26,12 +26,14 @@ class Queue(NamedTuple):
     """The images to attack: images (n, h, w, c), labels (n, ...), streams (n,) one key per image, starts like images.
 
     A start may be adversarial (attacks that walk in from one begin there); where none is known it is the clean image.
+    settled: (n,) bool, images that are not attacked at all: nothing is asked for them.
     """
 
     images: Float[Array, "n h w c"]
     labels: Int[Array, "n ..."]
     streams: Key[Array, " n"]
     starts: Float[Array, "n h w c"]
+    settled: Bool[Array, " n"]
 
 
 class Slots(NamedTuple):
@@ -198,7 +200,7 @@ def tell(plan: RunPlan, queue: Queue, slots: Slots) -> Slots:
     heard = complete & ~failed & ~slots.votes.open
     attack = _select(heard, told, slots.attack)
     report = jax.vmap(plan.attack.report)(attack)
-    candidate = heard & report.success & (not plan.attack.minimizes)
+    candidate = heard & report.success & _leaves(plan)
     votes, accepted = cast(plan.stopping, slots.votes, candidate, complete & ~failed, slots.answers.fooled[:, 0])
     passed = heard[:, None] & (jnp.array(plan.trace_at) >= slots.spent[:, None])
     status = jnp.where(failed, NON_FINITE, jnp.where(accepted, FOOLED, slots.status))
@@ -214,13 +216,14 @@ def tell(plan: RunPlan, queue: Queue, slots: Slots) -> Slots:
 def ask(plan: RunPlan, queue: Queue, slots: Slots) -> Slots:
     """The next queries of the slots that ask; a step the budget cannot pay for, or an empty one, ends the image.
 
-    An image that ends so was fooled where the attack minimises its distance and has found an adversarial one.
+    An image that ends so was fooled where no image leaves before and the attack has found an adversarial one.
     """
     queries = _asked(plan, _step_keys(queue, slots, ATTACK_STREAM), slots)
+    queries = queries._replace(needed=queries.needed & ~queue.settled[slots.position][:, None])
     cost = plan.oracle.rows_per_query * jnp.sum(queries.needed, axis=1)
     ended = jnp.where(slots.spent + cost > plan.query_budget, EXHAUSTED, RUNNING)
     ended = jnp.where(cost == 0, GAVE_UP, ended)
-    if plan.attack.minimizes:
+    if not _leaves(plan):
         found = jax.vmap(plan.attack.report)(slots.attack).success
         ended = jnp.where(found & (ended != RUNNING), FOOLED, ended)
     return slots._replace(
@@ -229,6 +232,11 @@ def ask(plan: RunPlan, queue: Queue, slots: Slots) -> Slots:
         queries=_select(slots.asking, queries, slots.queries),
         answered=slots.answered & ~slots.asking[:, None],
     )
+
+
+def _leaves(plan: RunPlan) -> bool:
+    """Whether an image leaves as soon as it has fooled the victim: not where its distance is lowered to the end."""
+    return plan.stopping.leaves and not plan.attack.minimizes
 
 
 def _asked(plan: RunPlan, keys: Key[Array, " slots"], slots: Slots) -> Queries:

@@ -5,17 +5,31 @@ time, until the rule is decided. The votes are queries and are billed like all o
 dropped, and the attack goes on.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from defenses.names import one
 
-class StoppingRule(NamedTuple):
-    """draws: how often a candidate is queried again at most; needed: how often it has to fool the victim then."""
+
+@dataclass(frozen=True)
+class StoppingRule:
+    """draws: how often a candidate is queried again at most; needed: how often it has to fool the victim then.
+
+    leaves: False where no image leaves before its budget is spent, whatever it fools.
+    """
 
     draws: int
     needed: int
+    leaves: bool = True
+
+    def __str__(self) -> str:
+        """As `stopping_rule` reads it."""
+        if not self.leaves:
+            return "whole-budget"
+        return ("first-success", "re-evaluation")[self.draws] if self.draws < 2 else f"majority:{self.draws}"
 
 
 class Votes(NamedTuple):
@@ -27,6 +41,7 @@ class Votes(NamedTuple):
 
 
 FIRST_SUCCESS = StoppingRule(0, 0)
+WHOLE_BUDGET = StoppingRule(0, 0, leaves=False)
 MOST_VOTES = 1000
 
 
@@ -43,13 +58,21 @@ def stopping_rule(name: str) -> StoppingRule:
     if kind != "majority" or not count.isdecimal() or not 1 <= int(count) <= MOST_VOTES:
         rules = f"first-success, re-evaluation or majority:N (N in [1, {MOST_VOTES}])"
         raise ValueError(f"stopping must be {rules}, got {name!r}")
-    return StoppingRule(int(count), int(count) // 2 + 1)
+    return majority(int(count))
+
+
+def majority(draws: int) -> StoppingRule:
+    """Fooled in more than half of so many more draws."""
+    return StoppingRule(draws, draws // 2 + 1)
 
 
 def check_votes(evaluations: int) -> None:
     """Raise ValueError where so many evaluations are more than the votes that a query attack can be stopped by."""
     if evaluations > MOST_VOTES:
         raise ValueError(f"evaluations must be <= {MOST_VOTES}, the most votes of a query attack, got {evaluations}")
+
+
+StoppingOption = Annotated[StoppingRule, one(StoppingRule, stopping_rule, "RULE")]
 
 
 def no_votes(slots: int) -> Votes:

@@ -9,7 +9,9 @@ import numpy as np
 import tyro
 import xarray as xr
 
-from defenses import zoo
+from defenses.model import Model
+from defenses.purifiers.table import DefenseOptions, defense_choices
+from defenses.ranges import check_counts, check_positive
 from sims.attacks.estimators.estimator import antithetic
 from sims.experiments.experiment import (
     Context,
@@ -19,11 +21,10 @@ from sims.experiments.experiment import (
     check_seed,
 )
 from sims.measurements.zo_sgd import descend
-from sims.ranges import check_counts, check_positive
 from sims.victims.losses import margin_loss
 from sims.victims.objectives import diagonal_quadratic, noisy_oracle
-from sims.victims.oracle import loss_oracle, victim_scores
-from sims.victims.victim import VictimOptions, load_victim, seconds_per_row, victim_inputs
+from sims.victims.oracle import oracle_of
+from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs, victim_names
 from theory import recursion
 
 
@@ -44,7 +45,7 @@ class Config:
     steps: int = 300
     chains: int = 256
     victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
-    defenses: tuple[str, ...] = ("average-purifier", "random-purifier", "patchwise-purifier")
+    defenses: DefenseOptions = defense_choices("average-purifier", "random-purifier", "patchwise-purifier")
     """Defences in front of it."""
     image: int = 0
     """Which of the correctly classified held-out images the network's chains start from."""
@@ -59,8 +60,6 @@ class Config:
         check_counts(self, dimension=1, num_directions=1, steps=1, chains=2, network_chains=2, image=0)
         check_seed(self.seed)
         check_different(self, "deviations", "defenses")
-        for name in self.defenses:
-            zoo.check_defense(name)
         if self.step_fraction >= 1:
             raise ValueError(f"step_fraction must be < 1, got {self.step_fraction}")
         for deviation in self.deviations:
@@ -71,7 +70,7 @@ class Config:
 def plan(config: Config) -> Plan:
     """Rows of all chains."""
     per_chain = 2 * config.num_directions * config.steps
-    networks = len(config.defenses) * config.network_chains * per_chain
+    networks = len(victim_names(config.victim, config.defenses)) * config.network_chains * per_chain
     quadratics = len(config.deviations) * config.chains * per_chain
     seconds = networks * seconds_per_row(config.victim) + quadratics * config.dimension / 5e7
     return Plan(networks + quadratics, seconds, 600)
@@ -83,9 +82,9 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     context.advance("quadratics", len(quadratic), len(quadratic))
     victim = load_victim(config.victim, config.defenses, config.image + 1, context.folders, config.seed)
     network = []
-    for i, name in enumerate(config.defenses):
-        context.advance("networks", i, len(config.defenses))
-        network.append(_network(config, i, victim, victim.defenses[name]))
+    for i, model in enumerate(victim.models.values()):
+        context.advance("networks", i, len(victim.models))
+        network.append(_network(config, i, victim, model))
     context.advance("networks", len(network), len(network))
     measured, error, predicted, floor = (np.array(part) for part in zip(*quadratic, strict=True))
     margin, margin_error = (np.array(part) for part in zip(*network, strict=True))
@@ -97,7 +96,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         "margin": (("defense", "step"), margin, {"long_name": "mean margin loss on the network"}),
         "margin_standard_error": (("defense", "step"), margin_error),
     }
-    return xr.Dataset(data, {"deviation": list(config.deviations), "defense": list(config.defenses)}), {}
+    return xr.Dataset(data, {"deviation": list(config.deviations), "defense": list(victim.models)}), {}
 
 
 def stable_step(curvatures: np.ndarray, num_directions: int, fraction: float) -> float:
@@ -131,21 +130,20 @@ def _quadratic(config: Config, index: int, deviation: float):
     return *_mean(values), path @ curvatures / 2, floor @ curvatures / 2
 
 
-def _network(config: Config, index: int, victim, defense):
+def _network(config: Config, index: int, victim: Victim, model: Model):
     """Mean margin and its standard error per step, each chain read with a defence draw of its own."""
     key = jax.random.fold_in(jax.random.key(config.seed), 100 + index)
     reading_keys = jax.random.split(jax.random.fold_in(key, 0), config.network_chains)
-    scores = victim_scores(victim.classifier, defense)
     label = int(victim.labels[-1])
 
     def margin(images):
         labels = jnp.full(config.network_chains, label)
-        return margin_loss(scores((defense.params, victim.classifier.params), reading_keys, images), labels)
+        return margin_loss(model.scores(model.params, reading_keys, images), labels)
 
     values = descend(
         jax.random.fold_in(key, 1),
         antithetic(config.smoothing_radius, config.num_directions),
-        loss_oracle(victim.classifier, defense),
+        oracle_of(model, "loss"),
         jnp.broadcast_to(victim.images[-1], (config.network_chains, *victim.images.shape[1:])),
         label,
         config.network_step_size,

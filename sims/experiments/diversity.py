@@ -9,6 +9,7 @@ import tyro
 import xarray as xr
 
 from defenses import zoo
+from defenses.ranges import check_counts, check_positive
 from sims.experiments.experiment import (
     Context,
     Experiment,
@@ -17,7 +18,6 @@ from sims.experiments.experiment import (
     check_seed,
 )
 from sims.measurements import noise_diversity, pool_diversity
-from sims.ranges import check_counts, check_positive
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from theory.catalogue import find
 

@@ -15,6 +15,8 @@ import tyro
 import xarray as xr
 
 from defenses import zoo
+from defenses.purifiers.table import DefenseOptions, defense_choices
+from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball
 from sims.engine.run import Schedule
@@ -22,8 +24,7 @@ from sims.engine.stopping import check_votes
 from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
 from sims.experiments.white_box.run import judged
 from sims.measurements.fresh_draws import times_right
-from sims.ranges import check_counts
-from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
+from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs, victim_names
 from sims.white_box.cost import judgements, passes
 from sims.white_box.masking import CHECKS, Check, find, probes
 from sims.white_box.restarts import AttackPlan, with_restarts
@@ -40,7 +41,7 @@ class Config:
     """Checks that a defence's gradients can be trusted."""
 
     victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
-    defenses: tuple[str, ...] = ("none", "average-purifier", "random-purifier")
+    defenses: DefenseOptions = defense_choices("none", "average-purifier", "random-purifier")
     images: int = 100
     """Held-out images that the undefended classifier gets right."""
     norm: Norm = "linf"
@@ -71,8 +72,6 @@ class Config:
         check_seed(self.seed)
         check_ball(self.epsilon)
         check_different(self, "defenses")
-        for name in self.defenses:
-            zoo.check_defense(name)
         Schedule(self.query_budget, self.rows, self.tile)
         check_votes(self.evaluations)
 
@@ -82,7 +81,7 @@ def plan(config: Config) -> Plan:
     attacks = [probe.attack for probe in _probes(config).values()]
     each = sum(passes(text, config.query_budget) for text in attacks) + config.evaluations * judgements(attacks)
     surface = config.views * GRID**2 * config.evaluations
-    rows = len(config.defenses) * (config.images * each + surface)
+    rows = len(victim_names(config.victim, config.defenses)) * (config.images * each + surface)
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), 600 + config.images * _pixels(config) * 64 / 1e6)
 
 
@@ -90,12 +89,12 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Attack every defence by every probe, and look at the loss around the first images."""
     victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
     names = tuple(_probes(config))
-    probed = [[_probe(config, context, victim, name, probe) for probe in names] for name in config.defenses]
+    probed = [[_probe(config, context, victim, name, probe) for probe in names] for name in victim.models]
     robust, non_finite = (np.array([[pair[part] for pair in row] for row in probed]) for part in (0, 1))
-    clean = np.array([_right(config, victim, name, victim.images) for name in config.defenses])
+    clean = np.array([_right(config, victim, name, victim.images) for name in victim.models])
     offsets = np.linspace(-REACH, REACH, GRID) * config.epsilon
     surfaces = [
-        [_surface(config, victim, name, view, offsets) for view in range(config.views)] for name in victim.defenses
+        [_surface(config, victim, name, view, offsets) for view in range(config.views)] for name in victim.models
     ]
     data = {
         "robust": (("defense", "probe", "image"), robust, {"long_name": "share of fresh draws not fooled"}),
@@ -108,37 +107,37 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         "surface": (("defense", "view", "along", "across"), np.array(surfaces), {"units": "logit units"}),
         "label": ("image", victim.labels),
     }
-    coordinates = {"defense": list(config.defenses), "probe": list(names), "image": victim.ids}
+    coordinates = {"defense": list(victim.models), "probe": list(names), "image": victim.ids}
     return xr.Dataset(data, {**coordinates, "along": offsets, "across": offsets}), {
-        "classes": victim.classifier.num_classes
+        "classes": victim.network.num_classes
     }
 
 
 def _probe(config: Config, context: Context, victim: Victim, name: str, probe: str) -> tuple[np.ndarray, np.ndarray]:
     """(n,) the share of fresh draws in which each image is still right, and (n,) whether a run stopped at it."""
     attack, epsilon = _probes(config)[probe]
-    defense, task = victim.defenses[name], f"{probe} on {name}"
+    task = f"{probe} on {name}"
 
     folder = Path(context.checkpoints) / f"{probe}-{name.replace('/', '_')}"
     threat = Threat(config.norm, epsilon, config.query_budget)
     plan = AttackPlan(threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task))
     key = jax.random.fold_in(_key(config, ATTACK_STREAM), list(_probes(config)).index(probe))
-    outcome = with_restarts(key, attack, plan, victim, defense)
+    outcome = with_restarts(key, attack, plan, victim, victim.models[name])
     return _right(config, victim, name, outcome.images), outcome.non_finite
 
 
 def _right(config: Config, victim: Victim, name: str, images: np.ndarray) -> np.ndarray:
     """(n,) the share of fresh draws in which each image is right."""
-    draws = config.evaluations if victim.defenses[name].randomized else 1
+    draws = config.evaluations if victim.models[name].randomized else 1
     return times_right(victim.labels, judged(config, victim, name, images, draws)) / draws
 
 
 def _surface(config: Config, victim: Victim, name: str, view: int, offsets: np.ndarray) -> np.ndarray:
-    defense = victim.defenses[name]
-    draws = config.evaluations if defense.randomized else 1
+    model = victim.models[name]
+    draws = config.evaluations if model.randomized else 1
     key = jax.random.fold_in(_key(config, SURFACE_STREAM), view)
     image, label = victim.images[view], int(victim.labels[view])
-    return loss_surface(key, victim.classifier, defense, config.norm, image, label, offsets, draws, config.tile)
+    return loss_surface(key, model, config.norm, image, label, offsets, draws, config.tile)
 
 
 def _probes(config: Config):

@@ -10,10 +10,9 @@ import numpy as np
 import tyro
 import xarray as xr
 
-from defenses import zoo
-from defenses.classifiers.classifier import Classifier
-from defenses.defense import Defense
-from defenses.purifiers.identity import identity
+from defenses.model import Model, bare
+from defenses.purifiers.table import Chain, DefenseOptions, defense_choices
+from defenses.ranges import check_counts, check_positive
 from sims.attacks.estimators.estimator import build_estimator
 from sims.experiments.experiment import (
     Context,
@@ -24,10 +23,9 @@ from sims.experiments.experiment import (
 )
 from sims.measurements.gradient_moments import GradientMoments, gradient_moments
 from sims.measurements.local_geometry import measure
-from sims.ranges import check_counts, check_positive
 from sims.victims.objectives import diagonal_quadratic, noisy_oracle
-from sims.victims.oracle import Oracle, loss_oracle
-from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
+from sims.victims.oracle import Oracle, oracle_of
+from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs, victim_names
 from theory.catalogue import find
 
 INSTANCES = ("quadratic", "network")
@@ -55,7 +53,7 @@ class Config:
     deviations: tuple[float, ...] = (0.0, 0.5)
     """Standard deviations σ of the loss noise on the quadratic; V = σ²."""
     victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
-    defenses: tuple[str, ...] = ("average-purifier", "random-purifier")
+    defenses: DefenseOptions = defense_choices("average-purifier", "random-purifier")
     """Defences in front of it."""
     image: int = 0
     """Which of the correctly classified held-out images."""
@@ -69,8 +67,6 @@ class Config:
         check_counts(self, num_directions=1, samples=2, dimension=1, image=0, draws=2)
         check_seed(self.seed)
         check_different(self, "instances", "smoothing_radii", "deviations", "defenses")
-        for name in self.defenses:
-            zoo.check_defense(name)
         for instance in self.instances:
             if instance not in INSTANCES:
                 raise ValueError(f"instances must be among {', '.join(INSTANCES)}, got {instance!r}")
@@ -102,7 +98,7 @@ class Setting(NamedTuple):
 def plan(config: Config) -> Plan:
     """Rows over all radii and curves."""
     curves = ("quadratic" in config.instances) * len(config.deviations)
-    networks = ("network" in config.instances) * len(config.defenses)
+    networks = ("network" in config.instances) * len(victim_names(config.victim, config.defenses))
     per_curve = len(config.smoothing_radii) * config.samples
     per_curve *= build_estimator(config.estimator, 1.0, config.num_directions, config.directions).queries_per_estimate
     seconds = per_curve * (curves * config.dimension / 5e7 + networks * seconds_per_row(config.victim))
@@ -187,24 +183,26 @@ def _networks(config: Config, context: Context, victim: Victim | None) -> Iterat
     if victim is None:
         return
     image, label = victim.images[-1:], victim.labels[-1:]
-    for name, defense in victim.defenses.items():
+    each = config.defenses * len(config.victim.model)
+    for (name, model), chain in zip(victim.models.items(), each, strict=True):
         context.advance(f"V and gradient, {name}", 0, 1)
         key = jax.random.fold_in(jax.random.key(config.seed), 1_000)
-        geometry = measure(key, victim.classifier, defense, image, label, config.draws)
+        geometry = measure(key, model, image, label, config.draws)
         context.advance(f"V and gradient, {name}", 1, 1)
-        oracle = loss_oracle(victim.classifier, defense)
-        variance, error = (float(v[0]) * defense.randomized for v in (geometry.variance, geometry.variance_error))
-        limit = _small_noise_limit(victim.classifier, defense, image, label)
+        variance, error = (float(v[0]) * model.randomized for v in (geometry.variance, geometry.variance_error))
+        limit = _small_noise_limit(model, chain, image, label)
         gradient, at = geometry.gradient[0], int(label[0])
+        oracle = oracle_of(model, "loss")
         yield Setting("network", name, oracle, image[0], at, gradient, variance, error, limit, 0.0, 0.0)
 
 
-def _small_noise_limit(classifier: Classifier, defense: Defense, image: np.ndarray, label: np.ndarray) -> float:
+def _small_noise_limit(model: Model, chain: Chain, image: np.ndarray, label: np.ndarray) -> float:
     """σ²‖∇f‖² when the defence is Gaussian noise of deviation σ, else NaN."""
-    if defense.name != "gaussian-noise":
+    noise = chain.parts[0]
+    if len(chain.parts) > 1 or noise.name != "gaussian-noise":
         return float("nan")
-    undefended = measure(jax.random.key(0), classifier, identity(), image, label, 2)
-    return float(defense.params["sigma"]) ** 2 * float((undefended.gradient.astype(np.float64) ** 2).sum())
+    undefended = measure(jax.random.key(0), bare(model), image, label, 2)
+    return float(np.float32(noise.settings.std)) ** 2 * float((undefended.gradient.astype(np.float64) ** 2).sum())
 
 
 def _dataset(config: Config, settings: list[Setting], measured: list[GradientMoments], predicted) -> xr.Dataset:

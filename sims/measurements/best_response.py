@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from defenses.classifiers.classifier import Classifier
-from sims.attacks.table import ATTACKS, parse_attack, spelled
+from defenses.model import Model
+from defenses.names import Choice
 from sims.victims.losses import margin_loss
 from theory.catalogue import find
 
@@ -22,7 +22,7 @@ class BestResponse(NamedTuple):
 
 
 def best_radius(
-    classifier: Classifier,
+    model: Model,
     images: Float[np.ndarray, "n h w c"],
     labels: Int[np.ndarray, " n"],
     gradients: Float[np.ndarray, "n h w c"],
@@ -35,9 +35,7 @@ def best_radius(
     """
     margins = np.concatenate(
         [
-            jax.jit(margin_of, static_argnums=0)(
-                classifier.logits, classifier.params, images[i : i + 64], labels[i : i + 64]
-            )
+            jax.jit(margin_of, static_argnums=0)(model.scores, model.params, images[i : i + 64], labels[i : i + 64])
             for i in range(0, len(images), 64)
         ]
     )
@@ -49,18 +47,17 @@ def best_radius(
     return BestResponse(float(f"{float(radius):.3g}"), tolerance, lipschitz)
 
 
-def margin_of(logits, params, images, labels):
-    """Margins of a batch."""
-    return margin_loss(logits(params, images), labels)
+def margin_of(scores, params, images, labels):
+    """Margins of a batch of an undefended model."""
+    return margin_loss(scores(params, jax.random.split(jax.random.key(0), len(images)), images), labels)
 
 
-def with_radius(text: str, smoothing_radius: float) -> str | None:
+def with_radius(choice: Choice, smoothing_radius: float) -> Choice | None:
     """The attack with that smoothing radius; None where it has none for directions of length about √d, as in C6.
 
     Those are the descents on a loss: the probes of a decision attack are measured from a boundary, in other units.
     """
-    choice = parse_attack(text)
-    if ATTACKS[choice.name].feedback != "loss" or not hasattr(choice.settings, "smoothing_radius"):
+    if choice.row.feedback != "loss" or not hasattr(choice.settings, "smoothing_radius"):
         return None
     settings = dataclasses.replace(choice.settings, smoothing_radius=smoothing_radius)
-    return spelled(choice._replace(settings=settings))
+    return dataclasses.replace(choice, settings=settings)

@@ -18,7 +18,7 @@ from sims.victims.oracle import Answer, Oracle, fools, known
 
 def times_fooled(
     key: Key[Array, ""],
-    oracle: Oracle,
+    oracle: Oracle | HostOracle,
     images: Float[np.ndarray, "n h w c"],
     labels: Int[np.ndarray, " n"],
     draws: int,
@@ -27,8 +27,11 @@ def times_fooled(
     """(n,) in how many of `draws` >= 1 fresh draws each image (float32 in [0, 1]) fools the victim.
 
     labels: as the oracle takes them. tile: rows per forward pass; the one of the attack, so that a deterministic
-    victim answers with the bits that the attack saw.
+    victim answers with the bits that the attack saw. A victim on the host, whose oracle answers with labels, is asked
+    for a tile at a time; one that remembers the names of requests gives fresh draws where the oracle's `run` is new.
     """
+    if isinstance(oracle, HostOracle):
+        return _fooled_on_host(oracle, images, labels, draws, tile)
     return _over_draws(_fooled, key, oracle, images, labels, draws, tile)
 
 
@@ -83,13 +86,7 @@ def _over_draws(read, key, oracle: Oracle, images, labels, draws: int, tile: int
     return np.array(summed).reshape(count, *summed.shape[2:])[: len(images)]
 
 
-def times_fooled_on_host(
-    oracle: HostOracle, images: Float[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"], draws: int, rows: int
-) -> Int[np.ndarray, " n"]:
-    """The same of a victim on the host with feedback "label", asked for at most `rows` images a call.
-
-    A victim that remembers the names of requests gives fresh draws where the oracle's `run` is a new one.
-    """
+def _fooled_on_host(oracle: HostOracle, images, labels, draws: int, rows: int) -> Int[np.ndarray, " n"]:
     counts = np.zeros(len(images), np.int64)
     for draw in range(draws):
         for i in range(0, len(images), rows):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from defenses.classifiers.classifier import Classifier
+from defenses.model import Model
 from defenses.purifiers.family import PurifierFamily
 from sims.victims.losses import log_likelihood, margin_loss
 
@@ -46,29 +46,27 @@ def hessian_norms(function: Function, params: PyTree, points: Points) -> Float[n
     return _iterated(step, params, points)
 
 
-def margin_slope(classifier: Classifier, points: Points, label: int) -> float:
+def margin_slope(model: Model, points: Points, label: int) -> float:
     """L₀ of the margin of `label` over the cloud (n, h, w, c): its largest gradient norm there."""
 
     def margin(params, x):
-        return margin_loss(classifier.logits(params, x[None]), jnp.array([label]))[0]
+        return margin_loss(_scores(model, params, x), jnp.array([label]))[0]
 
     gradients = jax.jit(jax.vmap(jax.grad(margin, argnums=1), (None, 0)))
-    parts = [gradients(classifier.params, part) for part in _batches(points)]
+    parts = [gradients(model.params, part) for part in _batches(points)]
     return float(max(jnp.sqrt((part**2).sum(axis=(1, 2, 3))).max() for part in parts))
 
 
-def likelihood_curvature(classifier: Classifier, points: Points, label: int) -> float | None:
-    """L₁ of the log-likelihood of `label` over the cloud; None for a network that is not smooth: L₁ does not exist.
+def likelihood_curvature(model: Model, points: Points, label: int) -> float:
+    """L₁ of the log-likelihood of `label` over the cloud, of a network that is smooth.
 
     The margin has no L₁ even on a smooth network: its gradient jumps where the runner-up changes.
     """
-    if not classifier.smooth:
-        return None
 
     def likelihood(params, x):
-        return log_likelihood(classifier.logits(params, x[None]), jnp.array([label]))[0]
+        return log_likelihood(_scores(model, params, x), jnp.array([label]))[0]
 
-    return float(hessian_norms(likelihood, classifier.params, points).max())
+    return float(hessian_norms(likelihood, model.params, points).max())
 
 
 def pool_slope(family: PurifierFamily, points: Points) -> float:
@@ -76,6 +74,11 @@ def pool_slope(family: PurifierFamily, points: Points) -> float:
     members = [jax.tree.map(lambda leaf, k=k: leaf[k], family.params) for k in range(family.size)]
     purify = partial(_purified, family)
     return max(float(jacobian_norms(purify, member, points).max()) for member in members)
+
+
+def _scores(model: Model, params: PyTree, x: Array) -> Array:
+    """(1, classes) scores of one image by a model without randomness."""
+    return model.scores(params, jax.random.key(0)[None], x[None])
 
 
 def _purified(family: PurifierFamily, params: PyTree, x: Array) -> Array:

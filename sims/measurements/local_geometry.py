@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from defenses.classifiers.classifier import Classifier
-from defenses.defense import Defense
+from defenses.model import Model
 from sims.victims.losses import margin_loss
-from sims.victims.oracle import Loss, victim_scores
+from sims.victims.oracle import Loss
 
 FEWEST_ROWS, NUMBERS_PER_BATCH = 64, 2**18
 
@@ -32,42 +31,45 @@ class LocalGeometry(NamedTuple):
 
 def measure(
     key: Key[Array, ""],
-    classifier: Classifier,
-    defense: Defense,
+    model: Model,
     images: Images,
     labels: Labels,
     draws: int,
     loss: Loss = margin_loss,
 ) -> LocalGeometry:
-    """V and ∇F̄ of the defended loss from at least `draws` >= 2 draws of the defence per image.
+    """V and ∇F̄ of the model's loss from at least `draws` >= 2 draws per image.
 
-    Draws come in equal batches of a size set by the image; a defence that has no draw is asked twice. The gradient is
-    the mean over the same draws. Raises ValueError for fewer draws.
+    Draws come in equal batches of a size set by the image; a model that has no draw is asked twice. The gradient is
+    the mean over the same draws, and nan of a model that has none. Raises ValueError for fewer draws.
     """
-    losses_of, params = _losses(classifier, defense, loss), (defense.params, classifier.params)
+    losses_of, params = _losses(model, loss), model.params
+    draws = draws if model.randomized or draws < 2 else 2
+    if not model.has_gradient:
+        value, error = loss_variance(model, loss)(key, params, images, labels, draws)
+        return LocalGeometry(value, error, np.full(images.shape, np.nan, np.float32))
 
     def mean(image, params, keys, label):
         losses = losses_of(params, keys, image, label)
         return losses.mean(), losses
 
     batch, seen = jax.jit(jax.grad(mean, has_aux=True)), []
-    for keys, image, label in _batches(key, images, labels, draws if defense.randomized or draws < 2 else 2):
+    for keys, image, label in _batches(key, images, labels, draws):
         gradients, losses = zip(*(batch(image, params, part, label) for part in keys), strict=True)
         seen.append((*_variance(np.concatenate(losses)), np.mean(gradients, axis=0)))
     return LocalGeometry(*(np.stack(column) for column in zip(*seen, strict=True)))
 
 
 def loss_variance(
-    classifier: Classifier, defense: Defense, loss: Loss = margin_loss
+    model: Model, loss: Loss = margin_loss
 ) -> Callable[[Key[Array, ""], PyTree, Images, Labels, int], tuple[np.ndarray, np.ndarray]]:
-    """The function (key, params of the defence, images, labels, draws >= 2) -> V (n,) and its standard error (n,).
+    """The function (key, params of the model, images, labels, draws >= 2) -> V (n,) and its standard error (n,).
 
     Compiled once for all params; draws as in `measure`.
     """
-    losses_of = jax.jit(_losses(classifier, defense, loss))
+    losses_of = jax.jit(_losses(model, loss))
 
-    def variance(key, defense_params, images, labels, draws):
-        params, seen = (defense_params, classifier.params), []
+    def variance(key, params, images, labels, draws):
+        seen = []
         for keys, image, label in _batches(key, images, labels, draws):
             seen.append(_variance(np.concatenate([losses_of(params, part, image, label) for part in keys])))
         values, errors = np.array(seen).T
@@ -76,13 +78,12 @@ def loss_variance(
     return variance
 
 
-def _losses(classifier: Classifier, defense: Defense, loss: Loss):
+def _losses(model: Model, loss: Loss):
     """(params, keys (k,), one image, its label) -> losses (k,)."""
-    scores = victim_scores(classifier, defense)
 
     def losses(params, keys, image, label):
         rows = jnp.broadcast_to(image, (len(keys), *image.shape))
-        return loss(scores(params, keys, rows), jnp.broadcast_to(label, (len(keys),)))
+        return loss(model.scores(params, keys, rows), jnp.broadcast_to(label, (len(keys),)))
 
     return losses
 

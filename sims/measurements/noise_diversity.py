@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import xarray as xr
 
+from defenses.model import defended
 from defenses.purifiers.gaussian_noise import gaussian_noise
-from defenses.purifiers.identity import identity
 from sims.measurements import local_geometry
 from sims.victims.victim import Victim
 
@@ -24,13 +24,13 @@ def measure(
     noise_levels: σ > 0 in pixel units. draws: of the noise, per image and level, the same for every level.
     advance: (levels done, levels).
     """
-    key, classifier, points = jax.random.key(seed), victim.classifier, (victim.images, victim.labels)
-    undefended = local_geometry.measure(key, classifier, identity(), *points, draws)
-    variance_of = local_geometry.loss_variance(classifier, gaussian_noise(1.0))
+    key, network, points = jax.random.key(seed), victim.network, (victim.images, victim.labels)
+    undefended = local_geometry.measure(key, network, *points, draws)
+    variance_of = local_geometry.loss_variance(defended(network, gaussian_noise(1.0)))
     levels = []
     for done, sigma in enumerate(noise_levels):
         advance(done, len(noise_levels))
-        levels.append(variance_of(key, gaussian_noise(sigma).params, *points, draws))
+        levels.append(variance_of(key, defended(network, gaussian_noise(sigma)).params, *points, draws))
     advance(len(noise_levels), len(noise_levels))
     variance, error = np.array(levels).transpose(1, 0, 2)
     gradient = undefended.gradient.reshape(len(victim.images), -1).astype(np.float64)

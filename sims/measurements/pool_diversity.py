@@ -59,7 +59,7 @@ def _averaged(victim: Victim, family: PurifierFamily, pools: np.ndarray, patch: 
     measure_pool = _measurement(victim, members(family, pools[0]), patch, draws)
     key = jax.random.key(seed)
     seen = [
-        measure_pool(jax.random.fold_in(key, i), members(family, pool).params, victim.classifier.params)
+        measure_pool(jax.random.fold_in(key, i), members(family, pool).params, victim.network.params)
         for i, pool in enumerate(pools)
     ]
     return np.mean([np.asarray(part) for part in seen], axis=0)
@@ -73,13 +73,13 @@ def _pools(size: int, k: int, pools: int, seed: int) -> np.ndarray:
 
 def _measurement(victim: Victim, family: PurifierFamily, patch: int, draws: int):
     """The jitted measurement for any pool of the family's size."""
-    defense = patchwise_choice(family, patch)
+    defense, network = patchwise_choice(family, patch), victim.network
     images, labels = jnp.asarray(victim.images), jnp.asarray(victim.labels)
 
     def one_image(key, pool, params, image, label):
         keys = jax.random.split(key, draws)
         purified = defense.apply(pool, keys, jnp.broadcast_to(image, (draws, *image.shape)))
-        loss = margin_loss(victim.classifier.logits(params, purified), jnp.full(draws, label))
+        loss = margin_loss(network.scores(params, keys, purified), jnp.full(draws, label))
         scatter = jnp.sum(jnp.var(purified, axis=0, ddof=1))
         return jnp.var(loss, ddof=1), loss.max() - loss.min(), 2 * scatter
 

@@ -14,10 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from defenses.classifiers.classifier import Classifier
-from defenses.defense import Defense
+from defenses.model import Model
 from sims.peers.account import Account, BudgetSpent
-from sims.victims.oracle import victim_scores
 
 TILES = (64, 8, 1)  # rows per forward pass, largest first: peers ask for any number, and nothing is padded
 
@@ -30,18 +28,17 @@ class CountingVictim:
     account: who is charged; None counts without a budget.
     """
 
-    def __init__(self, classifier: Classifier, defense: Defense, seed: int):
-        self.image_shape, self.num_classes = classifier.image_shape, classifier.num_classes
+    def __init__(self, model: Model, image_shape: tuple[int, ...], seed: int):
+        self.image_shape, self.num_classes = image_shape, model.num_classes
         self.account: Account | None = None
         self.rows = self.calls = 0
         self.seconds = self.bookkeeping = 0.0
-        self._params, self._key = (defense.params, classifier.params), jax.random.key(seed)
-        scores = victim_scores(classifier, defense)
+        self._params, self._key = model.params, jax.random.key(seed)
 
         @jax.jit
         def forward(params, key, first, images):
             keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(len(images)))
-            return scores(params, keys, images)
+            return model.scores(params, keys, images)
 
         self._forward = forward
 

@@ -15,6 +15,7 @@ from unittest import mock
 import numpy as np
 
 from sims.attacks.score.frequencies import cosines
+from sims.attacks.table import read_attack
 from sims.peers.account import BudgetSpent
 from sims.peers.adapter import CountingVictim, art_classifier
 from sims.peers.peer import Peer, Task
@@ -111,6 +112,7 @@ def dct_basis(frequencies: int, side: int) -> np.ndarray:
 
 
 LOOPS = "one image at a time"
+SIGN_OPT = f"{LOOPS}; untargeted takes no start"
 SIMBA = f"{LOOPS}; always asks for both signs; lowers the probability, which float32 rounds to 1 from a margin of 17 on"
 GEODA = (
     f"{LOOPS}; fails under NumPy 2 without our basis; its default tolerance of 0.1 leaves probes of 0.0002 on one side"
@@ -120,7 +122,7 @@ PEERS = (
     Peer(
         "square-art",
         "art",
-        "square",
+        read_attack("square"),
         "linf",
         "ball",
         None,
@@ -128,10 +130,20 @@ PEERS = (
         square,
         "three forward passes a step, one of them also of images already broken; one square for the whole batch",
     ),
-    Peer("simba-art", "art", "simba", "l2", "any", 1, False, simba, SIMBA),
-    Peer("simba-dct-art", "art", "simba-dct", "l2", "any", 1, False, simba_dct, SIMBA),
-    Peer("hop-skip-jump-art", "art", "hop-skip-jump", "l2", "closest", 1, False, hop_skip_jump, LOOPS),
-    Peer("boundary-art", "art", "boundary", "l2", "closest", 1, False, boundary, LOOPS),
-    Peer("geoda-art", "art", "geoda", "l2", "closest", 1, False, geoda, GEODA),
-    Peer("sign-opt-art", "art", "sign-opt", "l2", "closest", 1, False, sign_opt, f"{LOOPS}; untargeted takes no start"),
+    Peer("simba-art", "art", read_attack("simba"), "l2", "any", 1, False, simba, SIMBA),
+    Peer("simba-dct-art", "art", read_attack("simba-dct"), "l2", "any", 1, False, simba_dct, SIMBA),
+    Peer("hop-skip-jump-art", "art", read_attack("hop-skip-jump"), "l2", "closest", 1, False, hop_skip_jump, LOOPS),
+    Peer("boundary-art", "art", read_attack("boundary"), "l2", "closest", 1, False, boundary, LOOPS),
+    Peer("geoda-art", "art", read_attack("geoda"), "l2", "closest", 1, False, geoda, GEODA),
+    Peer(
+        "sign-opt-art",
+        "art",
+        read_attack("sign-opt"),
+        "l2",
+        "closest",
+        1,
+        False,
+        sign_opt,
+        SIGN_OPT,
+    ),
 )

@@ -13,8 +13,10 @@ import numpy as np
 import tyro
 import xarray as xr
 
-from defenses import zoo
 from defenses.files.folders import Folders
+from defenses.model import Model
+from defenses.purifiers.table import DefenseOption, read_defense
+from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball, lengths
 from sims.attacks.table import build_attack
@@ -24,8 +26,7 @@ from sims.peers.adapter import CountingVictim
 from sims.peers.comparison_report import report
 from sims.peers.peer import Outcome, Peer, Task, run_peer
 from sims.peers.table import PEERS, find_peer, peer_versions
-from sims.ranges import check_counts
-from sims.victims.oracle import label_oracle, loss_oracle
+from sims.victims.oracle import oracle_of
 from sims.victims.starts import starting_images
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 
@@ -38,7 +39,7 @@ class Config:
     """Pairs of our attack and a public one; needs the extra [peers]."""
 
     victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
-    defense: str = "none"
+    defense: DefenseOption = read_defense("none")
     """Defence of the victim."""
     pairs: tuple[str, ...] = tuple(PEERS)
     """Which pairs, each named after our attack and the library."""
@@ -64,7 +65,8 @@ class Config:
         check_seed(self.seed)
         check_ball(self.epsilon)
         check_different(self, "pairs")
-        zoo.check_defense(self.defense)
+        if len(self.victim.model) > 1:
+            raise ValueError(f"model must be one here, got {self.victim.models}")
         Schedule(self.query_budget, self.rows, self.tile)
         for name in self.pairs:
             peer = find_peer(name)
@@ -113,7 +115,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Run every pair on the same images and starts."""
     victim = load_victim(config.victim, (config.defense,), config.images, context.folders, config.seed)
     starts = victim.images[starting_images(victim.labels, victim.ids, config.seed)]
-    counting = CountingVictim(victim.classifier, victim.defenses[config.defense], config.seed)
+    counting = CountingVictim(_model(victim), victim.images.shape[1:], config.seed)
     counting.compile()
     attacks, cells = {}, []
     for peer in map(find_peer, config.pairs):
@@ -125,6 +127,11 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         cells.append(_cell(config, context, victim, counting, starts, peer, attacks[peer.ours, threat]))
     rows = sum(cell.theirs.forwarded for cell in cells) + sum(ours.result.evaluated for ours in attacks.values())
     return _dataset(config, victim, cells), {"queries": rows}
+
+
+def _model(victim: Victim) -> Model:
+    """The one that is attacked."""
+    return next(iter(victim.models.values()))
 
 
 def _cell(
@@ -166,8 +173,7 @@ def _ours(config: Config, victim: Victim, starts: np.ndarray, peer: Peer) -> Our
 def _timed(config: Config, victim: Victim, starts, peer: Peer, count: int, rows: int) -> tuple[Result, float]:
     """Our attack on the first `count` images and its processor time; compiled beforehand, as the peers' victim is."""
     attack = build_attack(peer.ours, threat_of(config, peer))
-    make = {"loss": loss_oracle, "label": label_oracle}[attack.feedback]
-    oracle = make(victim.classifier, victim.defenses[config.defense])
+    oracle = oracle_of(_model(victim), attack.feedback)
     schedule, key = Schedule(config.query_budget, rows, config.tile), jax.random.key(config.seed)
     images, labels, ids, begin = (rows[:count] for rows in (victim.images, victim.labels, victim.ids, starts))
     compile_run(attack, oracle, queue_of(key, images, labels, ids, begin), schedule)

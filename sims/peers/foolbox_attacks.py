@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sims.attacks.table import read_attack
 from sims.peers.adapter import CountingVictim, foolbox_model
 from sims.peers.peer import Peer, Task
 
@@ -58,7 +59,7 @@ PEERS = (
     Peer(
         "nes-foolbox",
         "foolbox",
-        "nes",
+        read_attack("nes"),
         "linf",
         "ball",
         1,
@@ -69,7 +70,7 @@ PEERS = (
     Peer(
         "hop-skip-jump-foolbox",
         "foolbox",
-        "hop-skip-jump",
+        read_attack("hop-skip-jump"),
         "l2",
         "closest",
         1,
@@ -80,7 +81,7 @@ PEERS = (
     Peer(
         "boundary-foolbox",
         "foolbox",
-        "boundary",
+        read_attack("boundary"),
         "l2",
         "closest",
         None,

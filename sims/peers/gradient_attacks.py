@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from defenses.names import Choice
 from sims.attacks.ball import Norm
+from sims.white_box.table import read_white_box
 
 BATCH = 128  # images given together; each is attacked as if alone, but for the random starts
 STEPS, STEP_FRACTION = 50, 0.25  # of PGD
@@ -25,14 +27,14 @@ class GradientTask(NamedTuple):
 class GradientPeer(NamedTuple):
     """A public white-box attack beside one of ours.
 
-    name: of the pair, our attack and the library. library: what Python imports. ours: as `parse_white_box` reads it.
+    name: of the pair, our attack and the library. library: what Python imports. ours: our attack.
     limit: how far apart the two robust accuracies may be.
     run: (module, images, labels, task) -> its images; tensors (n, c, h, w) and (n,).
     """
 
     name: str
     library: str
-    ours: str
+    ours: Choice
     norm: Norm
     limit: float
     run: Callable[[Any, Any, Any, GradientTask], Any]
@@ -90,14 +92,15 @@ def _standard(module, images, labels, task: GradientTask):
 
 
 HALF_A_POINT, A_POINT = 0.005, 0.01
-PGD_50, APGD_CE, APGD_DLR = f"pgd:steps={STEPS},step_fraction={STEP_FRACTION}", "apgd-ce", "apgd-dlr"
+PGD_50 = read_white_box(f"pgd:steps={STEPS},step_fraction={STEP_FRACTION}")
+APGD_CE, APGD_DLR = read_white_box("apgd-ce"), read_white_box("apgd-dlr")
 GRADIENT_PEERS: dict[str, GradientPeer] = {
     peer.name: peer
     for peer in (
         GradientPeer("pgd-torchattacks", "torchattacks", PGD_50, "linf", HALF_A_POINT, _pgd),
         GradientPeer("apgd-ce-autoattack", "pyautoattack", APGD_CE, "linf", HALF_A_POINT, _apgd("ce", "Linf")),
         GradientPeer("apgd-dlr-autoattack", "pyautoattack", APGD_DLR, "linf", HALF_A_POINT, _apgd("dlr", "Linf")),
-        GradientPeer("ensemble-autoattack", "pyautoattack", "ensemble", "linf", A_POINT, _standard),
+        GradientPeer("ensemble-autoattack", "pyautoattack", read_white_box("ensemble"), "linf", A_POINT, _standard),
         GradientPeer("pgd-l2-torchattacks", "torchattacks", PGD_50, "l2", HALF_A_POINT, _pgd_l2),
         GradientPeer("apgd-ce-l2-autoattack", "pyautoattack", APGD_CE, "l2", HALF_A_POINT, _apgd("ce", "L2")),
         GradientPeer("apgd-dlr-l2-autoattack", "pyautoattack", APGD_DLR, "l2", HALF_A_POINT, _apgd("dlr", "L2")),

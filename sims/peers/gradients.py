@@ -10,21 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from defenses.classifiers.classifier import Classifier
-from defenses.defense import Defense
-from sims.victims.oracle import victim_scores
+from defenses.model import Model
 
 TILE = 32  # rows per pass: one shape, one compilation
 
 
-def differentiable_module(classifier: Classifier, defense: Defense, seed: int) -> Any:
+def differentiable_module(model: Model, seed: int) -> Any:
     """The victim as a torch.nn.Module on images (n, c, h, w), with exact gradients of its scores.
 
     Every row of every call draws a fresh key of the defence; a gradient is that of the draw that was seen.
     """
     import torch
 
-    params, scores = (defense.params, classifier.params), victim_scores(classifier, defense)
+    params, scores = model.params, model.scores
     forward, back = jax.jit(scores), jax.jit(lambda back, cotangents: back(cotangents)[0])
 
     @jax.jit

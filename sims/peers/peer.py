@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from defenses.names import Choice
 from sims.attacks.ball import Norm
 from sims.peers.account import Account, BudgetSpent
 from sims.peers.adapter import CountingVictim
@@ -29,7 +30,7 @@ class Task(NamedTuple):
 class Peer(NamedTuple):
     """A public attack beside one of ours.
 
-    name: of the pair, our attack and the library. library: what Python imports. ours: as `build_attack` reads it.
+    name: of the pair, our attack and the library. library: what Python imports. ours: our attack.
     goal: an adversarial image in the ball, any adversarial image (both compared by robust accuracy), or the closest
         one (compared by the median distance); the last two have ε = inf.
     batch: images it is given at a time in the comparison, None for as many as the run allows; 1 where it loops over
@@ -42,7 +43,7 @@ class Peer(NamedTuple):
 
     name: str
     library: str
-    ours: str
+    ours: Choice
     norm: Norm
     goal: Goal
     batch: int | None

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sims.attacks.table import read_attack
 from sims.peers.adapter import CountingVictim, torch_module
 from sims.peers.peer import Peer, Task
 
@@ -56,7 +57,7 @@ PEERS = (
     Peer(
         "square-torchattacks",
         "torchattacks",
-        "square",
+        read_attack("square"),
         "linf",
         "ball",
         None,
@@ -67,7 +68,7 @@ PEERS = (
     Peer(
         "spsa-torchattacks",
         "torchattacks",
-        "spsa",
+        read_attack("spsa"),
         "linf",
         "ball",
         None,

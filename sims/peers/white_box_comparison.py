@@ -16,6 +16,7 @@ import tyro
 import xarray as xr
 
 from defenses.files.folders import Folders
+from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
 from sims.attacks.ball import check_ball, lengths
 from sims.engine.run import Schedule
@@ -25,8 +26,7 @@ from sims.measurements.paired import difference_of_shares
 from sims.peers.gradient_attacks import GradientPeer, GradientTask, find_gradient_peer, run_gradient_peer
 from sims.peers.gradients import differentiable_module
 from sims.peers.table import peer_versions
-from sims.ranges import check_counts
-from sims.victims.oracle import label_oracle
+from sims.victims.oracle import oracle_of
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
 from sims.white_box.cost import passes
 from sims.white_box.restarts import AttackPlan, with_restarts
@@ -58,6 +58,8 @@ class Config:
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
         check_counts(self, images=2, starts=1)
+        if len(self.victim.model) > 1:
+            raise ValueError(f"model must be one here, got {self.victim.models}")
         check_seed(self.seed)
         check_ball(self.epsilon)
         check_different(self, "pairs")
@@ -80,7 +82,7 @@ def plan(config: Config) -> Plan:
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Both sides of every pair, from every start."""
-    victim = load_victim(config.victim, ("none",), config.images, context.folders, config.seed)
+    victim = load_victim(config.victim, (), config.images, context.folders, config.seed)
     peers = [find_gradient_peer(name) for name in config.pairs]
     right, distance = [], []
     for peer in peers:
@@ -105,18 +107,18 @@ def _ours(config: Config, context: Context, victim: Victim, peer: GradientPeer, 
         advance=partial(context.advance, task),
     )
     key = jax.random.fold_in(jax.random.key(config.seed), start)
-    return with_restarts(key, peer.ours, plan, victim, victim.defenses["none"]).images
+    return with_restarts(key, peer.ours, plan, victim, victim.network).images
 
 
 def _theirs(config: Config, context: Context, victim: Victim, peer: GradientPeer, start: int) -> np.ndarray:
-    module = differentiable_module(victim.classifier, victim.defenses["none"], config.seed)
+    module = differentiable_module(victim.network, config.seed)
     task = GradientTask(victim.images, victim.labels, config.epsilon, config.seed + 10_000 * start)
     name, count = f"{peer.name}, theirs, start {start}", len(victim.images)
     return run_gradient_peer(peer, module, task, lambda done: context.advance(name, done, count))
 
 
 def _right(config: Config, victim: Victim, images: np.ndarray) -> np.ndarray:
-    judge = label_oracle(victim.classifier, victim.defenses["none"])
+    judge = oracle_of(victim.network, "label")
     return times_right(victim.labels, times_predicted(jax.random.key(0), judge, images, 1, config.tile)) == 1
 
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from defenses import zoo
-from defenses.classifiers.classifier import Classifier
 from defenses.classifiers.orthogonal import lipschitz_constants
 from defenses.data import digits
 from defenses.files.folders import Folders
+from defenses.model import Model, defended, undefended
 from defenses.purifiers.family import PurifierFamily, outputs, patchwise_choice, random_choice
 from sims.attacks.estimators.estimator import build_estimator
 from sims.measurements import lipschitz as local_lipschitz
@@ -24,7 +24,7 @@ from sims.verification.instances import second_moment
 from sims.verification.smoothing import gradient_shift, value_shift
 from sims.victims.losses import log_likelihood, margin_loss
 from sims.victims.objectives import Objective, noisy_oracle
-from sims.victims.oracle import loss_oracle
+from sims.victims.oracle import oracle_of
 from sims.victims.victim import Victim, VictimOptions, load_victim
 
 MU, SIGMA, SAMPLES, DRAWS, SEED = 0.1, 0.5, 20_000, 8192, 0
@@ -66,7 +66,8 @@ def checks(
             rows += _behind_pool(options.title, victim, family, pool)
         if wanted & SMOOTH:
             image = _cloud(victim.images, 64)
-            curvature = local_lipschitz.likelihood_curvature(victim.classifier, image, int(victim.labels[0]))
+            smooth, label = zoo.is_smooth(options.model[0].name), int(victim.labels[0])
+            curvature = local_lipschitz.likelihood_curvature(victim.network, image, label) if smooth else None
             constants.append(curvature_row(options.title, curvature))
             rows += _smooth(options.title, victim, curvature)
     if wanted & CERTIFIED:
@@ -76,11 +77,12 @@ def checks(
 
 def _orthogonal(folders: Folders) -> Iterator[Check]:
     """Certified: exactly orthogonal layers, cross-entropy loss, Gaussian loss noise."""
-    network = zoo.classifier("orthogonal", "digits", SEED, folders)
+    network = undefended(zoo.classifier("orthogonal", "digits", SEED, folders))
     known = lipschitz_constants(network.params)
     test = digits.load().test
     image = test.images[:1].reshape(-1)
-    objective = _likelihood("orthogonal network", network, int(test.labels[0]), known.cross_entropy_l0)
+    label = int(test.labels[0])
+    objective = _likelihood("orthogonal network", network, test.images.shape[1:], label, known.cross_entropy_l0)
     objective = objective._replace(smoothness=known.cross_entropy_l1)
     lipschitz = {"d": image.size, "mu": MU, "L0": objective.lipschitz}
     smooth = {"d": image.size, "mu": MU, "L1": objective.smoothness}
@@ -92,17 +94,18 @@ def _orthogonal(folders: Folders) -> Iterator[Check]:
     yield Check("E4-antithetic", objective.name, bound, second_moment("antithetic", 1, MU, oracle, image, SAMPLES))
 
 
-def _likelihood(name: str, network: Classifier, label: int, lipschitz: float) -> Objective:
-    """Log-likelihood of a label as a function of the flat image; L₁ is left open."""
+def _likelihood(name: str, network: Model, shape: tuple[int, ...], label: int, lipschitz: float) -> Objective:
+    """Log-likelihood of a label as a function of the flat image of that shape; L₁ is left open."""
 
     def value(x):
-        logits = network.logits(network.params, x.reshape(-1, *network.image_shape))
+        images = x.reshape(-1, *shape)
+        logits = network.scores(network.params, jax.random.split(jax.random.key(0), len(images)), images)
         return log_likelihood(logits, jnp.full(len(logits), label))
 
     def gradient(x):
         return jax.grad(lambda z: value(z[None])[0])(x)
 
-    return Objective(name, math.prod(network.image_shape), value, gradient, lipschitz, math.inf)
+    return Objective(name, math.prod(shape), value, gradient, lipschitz, math.inf)
 
 
 def estimate_pool(victim: Victim, family: PurifierFamily) -> PoolConstants:
@@ -110,7 +113,7 @@ def estimate_pool(victim: Victim, family: PurifierFamily) -> PoolConstants:
     image, label = victim.images[:1], int(victim.labels[0])
     purified = np.asarray(outputs(family, jnp.asarray(image)))[:, 0]
     return PoolConstants(
-        local_lipschitz.margin_slope(victim.classifier, _cloud(purified, 64), label),
+        local_lipschitz.margin_slope(victim.network, _cloud(purified, 64), label),
         local_lipschitz.pool_slope(family, _cloud(image, 16)),
     )
 
@@ -135,14 +138,14 @@ def _behind_pool(title: str, victim: Victim, family: PurifierFamily, constants: 
     name = f"{title}, pool"
     image, label = victim.images[0], int(victim.labels[0])
     d, purified = image.size, np.asarray(outputs(family, jnp.asarray(victim.images)))[:, 0]
-    scores = victim.classifier.logits(victim.classifier.params, jnp.asarray(purified))
+    network, keys = victim.network, jax.random.split(jax.random.key(SEED), family.size)
+    scores = network.scores(network.params, keys, jnp.asarray(purified))
     losses = np.asarray(margin_loss(scores, jnp.full(family.size, label)), np.float64)
     distances = np.sqrt(((purified[:, None] - purified[None]) ** 2).sum(axis=(2, 3, 4)))
     nu2, worst, spread = float(np.sqrt((distances**2).mean())), float(distances.max()), float(np.ptp(losses))
-    oracle, lipschitz = loss_oracle(victim.classifier, random_choice(family)), constants.margin_l0
-    at = local_geometry(
-        jax.random.key(SEED), victim.classifier, random_choice(family), victim.images, victim.labels, DRAWS
-    )
+    model = defended(network, random_choice(family))
+    oracle, lipschitz = oracle_of(model, "loss"), constants.margin_l0
+    at = local_geometry(jax.random.key(SEED), model, victim.images, victim.labels, DRAWS)
     linear = {"d": d, "mu": 0.01, "grad": float(np.linalg.norm(at.gradient[0])), "V": float(losses.var())}
     yield Check("E3-antithetic", f"{name}, linearised", linear, _network_moment(oracle, 0.01, image, label), False)
     moment_key, variance_key = jax.random.split(jax.random.key(SEED))
@@ -155,7 +158,7 @@ def _behind_pool(title: str, victim: Victim, family: PurifierFamily, constants: 
     yield Check("E5-image", name, image_level, moment, False)
     yield Check("E4-popoviciu", name, {"Delta": spread}, variance, False)
     yield Check("E4-diversity", name, {"L0f": lipschitz, "nu2": nu2}, variance, False)
-    patches = loss_oracle(victim.classifier, patchwise_choice(family, image.shape[0] // 2))
+    patches = oracle_of(defended(network, patchwise_choice(family, image.shape[0] // 2)), "loss")
     patchwise = loss_variance(patches, image, label, 2 * SAMPLES)
     yield Check("P1-ratio", f"{name}, 2 × 2 patches", {"V": float(losses.var()), "P": 4}, patchwise, False)
 
@@ -165,7 +168,7 @@ def _smooth(title: str, victim: Victim, curvature: float | None) -> Iterator[Che
     if curvature is None:
         return
     image, label = victim.images[0], int(victim.labels[0])
-    likelihood = _likelihood(f"{title}, log-likelihood", victim.classifier, label, math.inf)
+    likelihood = _likelihood(f"{title}, log-likelihood", victim.network, image.shape, label, math.inf)
     values, batch = {"d": image.size, "mu": MU, "L1": curvature}, max(64, NUMBERS_PER_BATCH // image.size)
     shift = value_shift(likelihood, image.reshape(-1), MU, SAMPLES, batch)
     yield Check("S1-smooth", likelihood.name, values, shift, False)

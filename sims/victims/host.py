@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from defenses.model import Model
 from sims.victims.losses import margin_loss
-from sims.victims.oracle import Answer, Loss, Oracle, averaged, fools, revealed_loss, revealed_scores
+from sims.victims.oracle import Answer, Loss, Oracle, averaged, fools, oracle_of, reveal_of
 
 NO_CLASS = -1  # the label of a row whose scores are not finite
 
@@ -59,6 +60,18 @@ class HostOracle:
             raise ValueError(f"repeats must be >= 1, got {self.repeats}")
 
 
+def seen_by(
+    model: Model, feedback: str, *, targeted: bool = False, loss: Loss = margin_loss, average: int = 1, run: str = ""
+) -> Oracle | HostOracle:
+    """What an attacker sees of any model, whether it is jitted or asked on the host.
+
+    feedback, targeted, loss, average: as in `oracle_of`. run: as in `HostOracle`.
+    """
+    if model.host is None:
+        return oracle_of(model, feedback, targeted=targeted, loss=loss, average=average)
+    return HostOracle(model.name, feedback, model.host, model.num_classes, targeted, loss, average, run)
+
+
 def plain_victim(function: Callable[[Float[np.ndarray, "n h w c"]], Any]):
     """Any function of the images alone as the victim of a `HostOracle`; the names of the requests are dropped."""
     return lambda images, request: function(images)
@@ -81,7 +94,7 @@ def interface(oracle: HostOracle, queries: int) -> Oracle:
 
 @functools.lru_cache
 def _interface(feedback: str, num_classes: int, targeted: bool, loss: Loss, repeats: int) -> Oracle:
-    reveal = revealed_loss(loss, targeted) if feedback == "loss" else revealed_scores
+    reveal = reveal_of(feedback, loss, targeted)
 
     def query(replies, keys, images, labels):
         if feedback == "label":

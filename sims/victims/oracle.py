@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from defenses.classifiers.classifier import Classifier
-from defenses.defense import Defense
+from defenses.model import Model
 from sims.victims.losses import margin_loss
 
 Loss = Callable[[Float[Array, "n classes"], Int[Array, " n"]], Float[Array, " n"]]
@@ -54,29 +53,30 @@ class Oracle(NamedTuple):
     targeted: bool = False
 
 
-def victim_scores(classifier: Classifier, defense: Defense):
-    """The defended classifier as (params, keys (n,), images (n, h, w, c)) -> scores (n, classes)."""
+def oracle_of(
+    model: Model, feedback: str, *, targeted: bool = False, loss: Loss = margin_loss, average: int = 1
+) -> Oracle:
+    """What an attacker sees of the model: "scores" (logits), "loss" (of the margin by default) or "label".
 
-    def scores(params, keys, images):
-        defense_params, classifier_params = params
-        return classifier.logits(classifier_params, defense.apply(defense_params, keys, images))
+    targeted: a row fools when its class is its label, and the loss is turned round. average: fresh answers that every
+    answer is the mean of, see `averaged`. Raises ValueError for another feedback or fewer than one answer.
+    """
+    reveal = reveal_of(feedback, loss, targeted)
 
-    return scores
+    def query(params, keys, images, labels):
+        scores = model.scores(params, keys, images)
+        return Answer(reveal(scores, labels), fools(jnp.argmax(scores, axis=-1), labels, targeted))
 
-
-def score_oracle(classifier: Classifier, defense: Defense, targeted: bool = False) -> Oracle:
-    """Answers with all class scores (logits)."""
-    return _oracle("scores", classifier, defense, revealed_scores, targeted)
-
-
-def loss_oracle(classifier: Classifier, defense: Defense, loss: Loss = margin_loss, targeted: bool = False) -> Oracle:
-    """Answers with one number per row, by default the margin loss; its negative when targeted."""
-    return _oracle("loss", classifier, defense, revealed_loss(loss, targeted), targeted)
+    oracle = Oracle(feedback, model.params, query, jax.random.split, 1, model.num_classes, targeted)
+    return averaged(oracle, average) if average > 1 else oracle
 
 
-def label_oracle(classifier: Classifier, defense: Defense, targeted: bool = False) -> Oracle:
-    """Answers with the predicted class only (decision-based attacks)."""
-    return _oracle("label", classifier, defense, revealed_label, targeted)
+def reveal_of(feedback: str, loss: Loss, targeted: bool):
+    """The function (scores, labels) -> feedback; ValueError for an unknown feedback."""
+    ways = {"scores": revealed_scores, "loss": revealed_loss(loss, targeted), "label": revealed_label}
+    if feedback not in ways:
+        raise ValueError(f"feedback must be {', '.join(ways)}, got {feedback!r}")
+    return ways[feedback]
 
 
 def revealed_scores(scores, labels):
@@ -108,17 +108,6 @@ def known(answer: Answer) -> Bool[Array, "..."]:
 def fools(predicted: Int[Array, " n"], labels: Int[Array, " n"], targeted: bool) -> Bool[Array, " n"]:
     """Whether each row's class is what the attacker wants: another than its label, or its target."""
     return predicted == labels if targeted else predicted != labels
-
-
-def _oracle(feedback: str, classifier: Classifier, defense: Defense, reveal, targeted: bool) -> Oracle:
-    scores_of = victim_scores(classifier, defense)
-
-    def query(params, keys, images, labels):
-        scores = scores_of(params, keys, images)
-        return Answer(reveal(scores, labels), fools(jnp.argmax(scores, axis=-1), labels, targeted))
-
-    params, classes = (defense.params, classifier.params), classifier.num_classes
-    return Oracle(feedback, params, query, jax.random.split, 1, classes, targeted)
 
 
 def paired(oracle: Oracle) -> Oracle:

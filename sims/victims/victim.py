@@ -1,7 +1,8 @@
-"""Victims by name: a classifier with its weights behind a defence, and held-out images it gets right."""
+"""Victims by name: models behind defences, and the held-out images that the undefended models get right."""
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,14 +13,15 @@ import numpy as np
 
 from defenses import zoo
 from defenses.classifiers.architectures import ARCHITECTURES
-from defenses.classifiers.classifier import Classifier
 from defenses.classifiers.network import network_classifier, template
 from defenses.data.dataset import Split
 from defenses.data.normalization import NORMALIZATIONS
-from defenses.defense import Defense
 from defenses.evaluation import BATCH, predictions
 from defenses.files.folders import Folders
-from defenses.purifiers.identity import identity
+from defenses.model import Model
+from defenses.names import Choice
+from defenses.own import own_file
+from defenses.purifiers.table import Chain
 from defenses.weights.file import weights_file
 
 SMALL_NETWORK_RATE = 2e4  # rows per second of the digits networks on two cores
@@ -28,21 +30,22 @@ OPERATIONS_PER_SECOND = 1e11  # of convolutions on two cores
 
 @dataclass(frozen=True)
 class VictimOptions:
-    """Which network is looked at."""
+    """Which networks are looked at."""
 
-    model: str = "cnn"
-    """Classifier, one of those `python -m defenses` lists."""
+    model: zoo.ModelOptions = (zoo.read_model("cnn"),)
+    """Classifiers, of those `python -m defenses` lists, or FILE.py:NAME of your own."""
     dataset: str = "digits"
     """Data set whose held-out images are used."""
     weights: Path | None = None
-    """Weights file of the classifier; by default the published ones, or those trained here."""
+    """Weights file of the one classifier; by default the published ones, or those trained here."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an unknown classifier or data set."""
-        zoo.checked("model", zoo.CLASSIFIERS, self.model)
+        """Raise ValueError for an unknown data set, no model, or weights that cannot be given."""
         zoo.checked("dataset", zoo.SOURCES, self.dataset)
-        if self.weights is not None and self.model not in ARCHITECTURES:
-            raise ValueError(f"weights can be given for {', '.join(ARCHITECTURES)}, not for {self.model}")
+        if not self.model:
+            raise ValueError("model must name at least one, got none")
+        if self.weights is not None and self.models not in ARCHITECTURES:
+            raise ValueError(f"weights can be given for one of {', '.join(ARCHITECTURES)}, not for {self.models}")
         if self.weights is not None and not self.weights.is_file():
             raise ValueError(f"weights must be a file that can be read, got {self.weights}")
 
@@ -50,82 +53,120 @@ class VictimOptions:
     def saved(cls, options: dict[str, Any]) -> "VictimOptions":
         """The options as a record's manifest has them; ValueError where they name what is not there any more."""
         weights: Any = options.get("weights")
-        return cls(options["model"], options["dataset"], None if weights is None else Path(weights))
+        models = tuple(map(zoo.read_model, options["model"]))
+        return cls(models, options["dataset"], None if weights is None else Path(weights))
+
+    @property
+    def models(self) -> str:
+        """The models' names."""
+        return ", ".join(map(str, self.model))
 
     @property
     def title(self) -> str:
-        """Model and data set, for tables and figures."""
-        return f"{self.model} on {self.dataset}"
+        """Models and data set, for tables and figures."""
+        return f"{self.models} on {self.dataset}"
 
 
 class Victim(NamedTuple):
-    """A classifier, its defences by name, and the held-out images (n, h, w, c) it classifies correctly undefended.
+    """Models by name, and the held-out images (n, h, w, c) that all of them classify correctly undefended.
 
-    ids: (n,) their index in the held-out set.
+    models: every model behind every defence, by `victim_names`. undefended: the models alone, by their names.
+    labels: (n,) int32. ids: (n,) index of the images in the held-out set.
     """
 
-    classifier: Classifier
-    defenses: dict[str, Defense]
+    models: dict[str, Model]
+    undefended: dict[str, Model]
     images: np.ndarray
     labels: np.ndarray
     ids: np.ndarray
 
+    @property
+    def network(self) -> Model:
+        """The first undefended model."""
+        return next(iter(self.undefended.values()))
 
-def load_victim(options: VictimOptions, defenses: tuple[str, ...], images: int, folders: Folders, seed: int) -> Victim:
-    """The first `images` held-out images that the undefended classifier gets right, with the defences named.
 
-    Raises ValueError for an unknown defence, missing data or weights, or more images than there are.
+def victim_names(options: VictimOptions, chains: Sequence[Chain]) -> tuple[str, ...]:
+    """What each model behind each defence is called: by its defence, and by both where there are several models."""
+    if len(options.model) == 1:
+        return tuple(map(str, chains))
+    return tuple(f"{model}, {chain}" for model in options.model for chain in chains)
+
+
+def load_victim(
+    options: VictimOptions, chains: Sequence[Chain], images: int, folders: Folders, seed: int, least: int = 1
+) -> Victim:
+    """Every model behind every defence, and the first `images` held-out images that every undefended model gets right.
+
+    Raises ValueError for missing data or weights, models that take pictures in different ways, a user's code that is
+    wrong, or a number of images outside [`least`, as many as there are].
     """
-    classifier = zoo.classifier(options.model, options.dataset, seed, folders, options.weights)
-    built = {name: zoo.defense(name, options.dataset, seed, folders) for name in defenses}
-    held_out = zoo.load(options.dataset, folders.data, classifier.resize).test
-    ids = _correct(classifier, held_out, images, seed)
-    if not 1 <= images <= len(ids):
+    found = [zoo.loaded(choice, options.dataset, seed, folders, options.weights) for choice in options.model]
+    if len({one.resize for one in found}) > 1:
+        raise ValueError(f"model must be of networks that take pictures in one way, got {options.models}")
+    held_out = zoo.load(options.dataset, folders.data, found[0].resize).test
+    ids = _correct([one.model for one in found], held_out, images, seed)
+    if not least <= images <= len(ids):
         raise ValueError(
-            f"images must be in [1, {len(ids)}], the held-out images {options.model} gets right, got {images}"
+            f"images must be in [{least}, {len(ids)}], the held-out images {options.models} gets right, got {images}"
         )
     ids = ids[:images]
-    return Victim(classifier, built, held_out.images[ids], held_out.labels[ids], ids)
+    guards = [zoo.guard(chain, options.dataset, seed, folders) for chain in chains]
+    behind = [guard(one.model) for one in found for guard in guards]
+    models = dict(zip(victim_names(options, chains), behind, strict=True))
+    undefended = {str(choice): one.model for choice, one in zip(options.model, found, strict=True)}
+    return Victim(models, undefended, held_out.images[ids], held_out.labels[ids], ids)
 
 
 def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:
-    """What an experiment with `config.victim` and `config.seed` reads: weights and data by their hashes.
+    """What an experiment with `config.victim` and `config.seed` reads: weights, data, a user's files, by their hashes.
 
     The small networks and the purifiers follow from these, the seed and the code. Raises ValueError as `load_victim`.
     """
     options: VictimOptions = config.victim
     weights, resize = {}, None
-    if options.model in ARCHITECTURES:
-        file = weights_file(options.model, options.dataset, config.seed, folders, options.weights)
-        weights, resize = file.origin, file.resize
+    for choice in options.model:
+        if choice.name in ARCHITECTURES:
+            file = weights_file(choice.name, options.dataset, config.seed, folders, options.weights)
+            weights[choice.name], resize = file.origin, file.resize
     labels = zoo.load(options.dataset, folders.data, resize).test.labels
-    return {"weights": weights, "held_out_labels": hashlib.sha256(labels.tobytes()).hexdigest()}
+    inputs = {"weights": weights, "held_out_labels": hashlib.sha256(labels.tobytes()).hexdigest()}
+    chains = getattr(config, "defenses", ())
+    own = sorted({file for part in (*options.model, *(p for c in chains for p in c.parts)) if (file := own_file(part))})
+    files = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in own}
+    return inputs | ({"files": files} if files else {})
 
 
 def seconds_per_row(options: VictimOptions) -> float:
-    """About what one row costs two cores in a forward pass, from the network's operations; reads no weights."""
-    shape = zoo.SOURCES[options.dataset].image_shape
-    if options.model not in ARCHITECTURES:
+    """About what one row costs two cores in a forward pass, the mean over the models; reads no weights."""
+    return float(np.mean([_seconds_per_row(choice, options.dataset) for choice in options.model]))
+
+
+def _seconds_per_row(choice: Choice, dataset: str) -> float:
+    """From the network's operations; a user's own model is taken for a small one."""
+    shape = zoo.SOURCES[dataset].image_shape
+    if choice.name not in ARCHITECTURES:
         size = math.prod(shape)  # the orthogonal network multiplies by two square matrices, the cnn by a few kernels
-        operations = 4 * size**2 if options.model == "orthogonal" else 2000 * size
+        operations = 4 * size**2 if choice.name == "orthogonal" else 2000 * size
         return 1 / SMALL_NETWORK_RATE + operations / OPERATIONS_PER_SECOND
-    architecture = ARCHITECTURES[options.model]
+    architecture = ARCHITECTURES[choice.name]
     params = template(architecture, shape, 10)
-    network = network_classifier(options.model, architecture, params, shape, 10, NORMALIZATIONS[options.dataset])
+    network = network_classifier(choice.name, architecture, params, shape, 10, NORMALIZATIONS[dataset])
     row = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     analysis = jax.jit(network.logits).lower(params, row).cost_analysis()
     assert analysis is not None  # XLA has one for every backend of this project
     return analysis["flops"] / OPERATIONS_PER_SECOND
 
 
-def _correct(classifier: Classifier, split: Split, wanted: int, seed: int) -> np.ndarray:
-    """Indices of images classified correctly: all of them, or the leading ones once there are `wanted`."""
+def _correct(models: Sequence[Model], split: Split, wanted: int, seed: int) -> np.ndarray:
+    """Indices of images that every model classifies correctly: all, or the leading ones once there are `wanted`."""
     found = np.zeros(0, np.int64)
     stride = max(BATCH, wanted + wanted // 4)
     for start in range(0, len(split.images), stride):
         rows = np.arange(start, min(start + stride, len(split.images)))
-        predicted, _ = predictions(classifier, identity(), split.images[rows], seed)
-        found = np.concatenate([found, rows[predicted == split.labels[rows]]])
+        images, labels = split.images[rows], split.labels[rows]
+        right = [predictions(model, images, seed)[0] == labels for model in models]
+        found = np.concatenate([found, rows[np.all(right, axis=0)]])
         if len(found) >= max(wanted, 1):
             break
     return found

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from optax.tree_utils import tree_where
 
+from defenses.ranges import check_counts
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.ball import Norm, check_ball, project, unit
-from sims.ranges import check_counts
+from sims.attacks.method import Method
 from sims.white_box.incumbent import Incumbent, begin, better, one_query, random_start, report
 from sims.white_box.losses import cross_entropy, dlr, dlr_targeted
-from sims.white_box.method import WhiteBox
 
 FIRST_WINDOW, SHORTER, SHORTEST = 0.22, 0.03, 0.06  # steps between checkpoints, as shares of all steps
 INERTIA = 0.25  # share of the last move in the next one
@@ -98,11 +98,11 @@ def apgd(threat: Threat, settings: Apgd) -> Attack:
         unknown = jnp.array(jnp.inf, jnp.float32)
         window = Window(jnp.int32(lengths[0]), jnp.int32(0), jnp.int32(0), jnp.array(True), unknown)
         best, step = Point(image, unknown, jnp.zeros_like(image)), jnp.float32(2 * epsilon)
-        return ApgdState(image, image, image, jnp.int32(0), unknown, best, step, window, begin(image, start))
+        return ApgdState(image, image, image, jnp.int32(0), unknown, best, step, window, begin(image))
 
     def ask(key, state):
         first = random_start(key, norm, state.clean, epsilon)
-        return one_query(state.incumbent, jnp.where(state.evaluated > 0, state.image, first))
+        return one_query(jnp.where(state.evaluated > 0, state.image, first))
 
     def tell(state, queries, answers):
         here = Point(queries.images[0], answers.value.loss[0], answers.value.gradient[0])
@@ -154,7 +154,15 @@ def _evaluations(settings: Apgd) -> int:
     return settings.steps + 1
 
 
-_method = partial(WhiteBox, build=apgd, evaluations=_evaluations, source=SOURCE)
+_method = partial(
+    Method,
+    build=apgd,
+    feedback="gradient",
+    norms=("linf", "l2"),
+    queries_per_step="1",
+    evaluations=_evaluations,
+    source=SOURCE,
+)
 CE = _method(settings=Apgd, loss=cross_entropy)
 DLR = _method(settings=Apgd, loss=dlr)
 DLR_TARGETED = _method(settings=ApgdTargeted, loss=dlr_targeted, rivals=lambda settings: settings.rivals)

@@ -6,8 +6,8 @@ In ℓ2 the step goes along the gradient. Two evaluations: the gradient, and wha
 from dataclasses import dataclass
 
 from sims.attacks.attack import Attack, Threat
+from sims.attacks.method import Method
 from sims.white_box.losses import cross_entropy
-from sims.white_box.method import WhiteBox
 from sims.white_box.pgd import Pgd, projected_descent
 
 
@@ -21,4 +21,6 @@ def fgsm(threat: Threat, settings: Fgsm) -> Attack:
     return projected_descent(threat, Pgd(steps=1, step_fraction=1.0), False)
 
 
-METHOD = WhiteBox(Fgsm, fgsm, cross_entropy, lambda settings: 2, "Goodfellow et al. (2015)")
+METHOD = Method(
+    Fgsm, fgsm, "gradient", ("linf", "l2"), "1", "Goodfellow et al. (2015)", cross_entropy, lambda settings: 2
+)

@@ -16,10 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from defenses.classifiers.classifier import Classifier
-from defenses.defense import Defense
-from defenses.purifiers.identity import identity
-from sims.victims.oracle import Answer, Oracle, fools, victim_scores
+from defenses.model import Model, bare, changed
+from sims.victims.oracle import Answer, Oracle, fools
 from sims.white_box.channels_last import channels_last
 from sims.white_box.losses import GoalLoss
 
@@ -31,44 +29,45 @@ class Slope(NamedTuple):
     gradient: Float[Array, "n h w c"]
 
 
-def through(defense: Defense) -> Defense:
-    """The defence, with a gradient that is exact and keeps no inner value."""
-    return defense._replace(apply=jax.checkpoint(defense.apply))
+def through(model: Model) -> Model:
+    """The model with an exact gradient that keeps no inner value of its defences."""
+    return changed(model, jax.checkpoint)
 
 
-def around(defense: Defense) -> Defense:
-    """The defence forward, the identity backward."""
+def around(model: Model) -> Model:
+    """The defences forward, the identity backward."""
+    return changed(model, straight_through)
 
-    def apply(params, keys, images):
-        purified = defense.apply(params, keys, jax.lax.stop_gradient(images))
+
+def straight_through(apply: Callable) -> Callable:
+    """A defence's `apply` whose derivative is the identity."""
+
+    def straight(params, keys, images):
+        purified = apply(params, keys, jax.lax.stop_gradient(images))
         return images + jax.lax.stop_gradient(purified - images)
 
-    return defense._replace(apply=apply)
+    return straight
 
 
-def blind(defense: Defense) -> Defense:
-    """No defence at all."""
-    return identity()
+ROUTES: dict[str, Callable[[Model], Model]] = {"through": through, "around": around, "blind": bare}
 
 
-ROUTES: dict[str, Callable[[Defense], Defense]] = {"through": through, "around": around, "blind": blind}
-
-
-def gradient_oracle(classifier: Classifier, defense: Defense, loss: GoalLoss, route: str, draws: int = 1) -> Oracle:
-    """Answers with a `Slope`, the mean of `draws` >= 1 fresh draws of the defence, at as many rows a query.
+def gradient_oracle(model: Model, loss: GoalLoss, route: str, draws: int = 1) -> Oracle:
+    """Answers with a `Slope`, the mean of `draws` >= 1 fresh draws of the model, at as many rows a query.
 
     route: a name of ROUTES. labels of the queries: goals (n, 2), the true class and a rival. A row is fooled when its
-    class is not the true one, in most of the draws. Raises ValueError for draws < 1.
+    class is not the true one, in most of the draws. Raises ValueError for draws < 1, or a model that has no gradient.
     """
     if draws < 1:
         raise ValueError(f"draws must be >= 1, got {draws}")
-    seen = ROUTES[route](defense)
-    scores_of = victim_scores(classifier, seen)
+    seen = ROUTES[route](model)
+    if not seen.has_gradient:
+        raise ValueError(f"{model.name} runs on the host and has no gradient, which a white-box attack needs")
 
     @channels_last
     def answer(params, keys, images, goals):
         def total(images):
-            scores = scores_of(params, keys, images)
+            scores = seen.scores(params, keys, images)
             losses = loss(scores, goals)
             return losses.sum(), (losses, fools(jnp.argmax(scores, axis=-1), goals[:, 0], False))
 
@@ -87,5 +86,4 @@ def gradient_oracle(classifier: Classifier, defense: Defense, loss: GoalLoss, ro
         (slope, fooled), _ = jax.lax.scan(add, (Slope(nothing, jnp.zeros_like(images)), nothing.astype(int)), each)
         return Answer(jax.tree.map(lambda total: total / draws, slope), 2 * fooled > draws)
 
-    params = (seen.params, classifier.params)
-    return Oracle("gradient", params, query, jax.random.split, draws, classifier.num_classes)
+    return Oracle("gradient", seen.params, query, jax.random.split, draws, seen.num_classes)

@@ -14,8 +14,7 @@ from sims.victims.oracle import Answer
 class Incumbent(NamedTuple):
     """The best image so far; by `newest`, the last.
 
-    image: (h, w, c). success: () bool, it fooled the victim. value: () float32, its loss; inf before the first, -inf
-    for one that an earlier run found.
+    image: (h, w, c). success: () bool, it fooled the victim. value: () float32, its loss; inf before the first.
     """
 
     image: Float[Array, "h w c"]
@@ -23,15 +22,14 @@ class Incumbent(NamedTuple):
     value: Float[Array, ""]
 
 
-def begin(image: Float[Array, "h w c"], start: Float[Array, "h w c"]) -> Incumbent:
-    """Before the first answer: the clean image, or the start where that is another, found by an earlier run."""
-    found = jnp.any(start != image)
-    return Incumbent(start, found, jnp.where(found, -jnp.inf, jnp.inf).astype(jnp.float32))
+def begin(image: Float[Array, "h w c"]) -> Incumbent:
+    """Before the first answer: the clean image."""
+    return Incumbent(image, jnp.array(False), jnp.array(jnp.inf, jnp.float32))
 
 
-def one_query(incumbent: Incumbent, image: Float[Array, "h w c"]) -> Queries:
-    """That image, or nothing at all for an incumbent that was found by an earlier run: the attack gives up at once."""
-    return Queries(image[None], (incumbent.value > -jnp.inf)[None])
+def one_query(image: Float[Array, "h w c"]) -> Queries:
+    """That image alone."""
+    return Queries(image[None], jnp.array([True]))
 
 
 def better(incumbent: Incumbent, image: Float[Array, "h w c"], answers: Answer) -> Incumbent:
@@ -44,7 +42,7 @@ def better(incumbent: Incumbent, image: Float[Array, "h w c"], answers: Answer) 
 def newest(attack: Attack) -> Attack:
     """The attack on a random victim: the image answered last stands, since the best of noisy losses is half luck.
 
-    attack: of states with the field incumbent, and without images found by an earlier run.
+    attack: of states with the field incumbent.
     """
 
     def tell(state, queries, answers):

@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sims.attacks.names import defaults
+from defenses.names import defaults
+from sims.attacks.method import Method
 from sims.white_box.table import ENSEMBLE, LAST, WHITE_BOX, Shared
 
 
@@ -18,12 +19,18 @@ def rows() -> list[dict[str, Any]]:
             "name": name,
             "feedback": "gradient",
             "norms": ["linf", "l2"],
-            "evaluations": method.evaluations(method.settings()) * method.rivals(method.settings()),
+            "evaluations": _evaluations(method),
             "settings": defaults(method.settings()),
             "source": method.source,
         }
         for name, method in WHITE_BOX.items()
     ]
+
+
+def _evaluations(method: Method) -> int:
+    """Gradients of one run at the default settings, over all its rivals."""
+    assert method.evaluations is not None
+    return method.evaluations(method.settings()) * method.rivals(method.settings())
 
 
 def list_white_box(json: bool = False) -> int:

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from defenses.names import Choice
 from sims.attacks.ball import Norm
+from sims.white_box.table import read_white_box
 
 STANDARD_ERRORS = 3.0
 LARGER, MORE = 2, 4  # of the radius, of the steps
@@ -20,9 +22,9 @@ GREY = 0.5  # what every pixel has to move by at most for every image to become 
 
 
 class Probe(NamedTuple):
-    """One attack of the checks: its text, and its radius in pixel units."""
+    """One attack of the checks, and its radius in pixel units."""
 
-    attack: str
+    attack: Choice
     epsilon: float
 
 
@@ -61,16 +63,17 @@ def probes(norm: Norm, epsilon: float, pixels: int, steps: int, eot: int) -> dic
     """The attacks of all checks by name; pixels: numbers in an image."""
     unbounded = GREY if norm == "linf" else GREY * pixels**0.5
     base, longer = _pgd(steps, eot), _pgd(MORE * steps, eot)
-    return {
-        "base": Probe(base, epsilon),
-        "one-step": Probe(f"fgsm:eot={eot}", epsilon),
-        "longer": Probe(longer, epsilon),
-        "larger": Probe(base, LARGER * epsilon),
-        "unbounded": Probe(base, unbounded),
-        "around": Probe(f"{longer},route=around", epsilon),
-        "blind": Probe(f"{_pgd(MORE * steps, 1)},route=blind", epsilon),
-        "black-box": Probe("square", epsilon),
+    attacks = {
+        "base": (base, epsilon),
+        "one-step": (f"fgsm:eot={eot}", epsilon),
+        "longer": (longer, epsilon),
+        "larger": (base, LARGER * epsilon),
+        "unbounded": (base, unbounded),
+        "around": (f"{longer},route=around", epsilon),
+        "blind": (f"{_pgd(MORE * steps, 1)},route=blind", epsilon),
+        "black-box": ("square", epsilon),
     }
+    return {name: Probe(read_white_box(text), radius) for name, (text, radius) in attacks.items()}
 
 
 def _pgd(steps: int, eot: int) -> str:

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from defenses.ranges import check_counts
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.ball import check_ball, project, unit
+from sims.attacks.method import Method
 from sims.attacks.score.descent import check_step_fraction
-from sims.ranges import check_counts
 from sims.white_box.incumbent import Incumbent, begin, better, one_query, random_start, report
 from sims.white_box.losses import cross_entropy
-from sims.white_box.method import WhiteBox
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ def projected_descent(threat: Threat, settings: Pgd, from_random: bool) -> Attac
     norm, epsilon, step = threat.norm, threat.epsilon, settings.step_fraction * threat.epsilon
 
     def init(key, image, start):
-        return PgdState(image, image, jnp.array(not from_random), jnp.zeros_like(image), begin(image, start))
+        return PgdState(image, image, jnp.array(not from_random), jnp.zeros_like(image), begin(image))
 
     def ask(key, state):
         first = random_start(key, norm, state.clean, epsilon)
-        return one_query(state.incumbent, jnp.where(state.begun, state.image, first))
+        return one_query(jnp.where(state.begun, state.image, first))
 
     def tell(state, queries, answers):
         image, gradient = queries.images[0], answers.value.gradient[0]
@@ -73,10 +73,13 @@ def projected_descent(threat: Threat, settings: Pgd, from_random: bool) -> Attac
     return Attack("pgd", "gradient", 1, init, ask, tell, report)
 
 
-METHOD = WhiteBox(
+METHOD = Method(
     Pgd,
     pgd,
+    "gradient",
+    ("linf", "l2"),
+    "1",
+    "Madry et al. (2018); momentum: Dong et al. (2018); steps of a quarter of epsilon as their 2/255 for 8/255",
     cross_entropy,
     lambda settings: settings.steps + 1,
-    "Madry et al. (2018); momentum: Dong et al. (2018); steps of a quarter of epsilon as their 2/255 for 8/255",
 )

@@ -2,9 +2,9 @@
 
 Every final image is judged by fresh draws of the defence, those of a selection, and of each image the candidate is
 kept that fooled most of them; the last candidate is the clean image, which a defence may get wrong by itself. Where
-the defence is deterministic an image that has fallen is left alone by the runs that follow, unless it fell unmoved.
-Where it is random every run spends its whole budget and ends with its last iterate, and other draws than the
-selection's must have the last word.
+the defence is deterministic an image that has fallen is left alone by the runs that follow. Where it is random every
+run spends its whole budget and ends with its last iterate, and other draws than the selection's must have the last
+word.
 """
 
 import zlib
@@ -18,18 +18,19 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from defenses.defense import Defense
+from defenses.model import Model
+from defenses.names import Choice
 from sims.attacks.attack import Attack, Threat
-from sims.attacks.names import spelled
-from sims.attacks.table import build_attack, parse_attack
+from sims.attacks.table import build_attack
 from sims.engine.run import Result, Schedule, run_attack
 from sims.engine.slots import NON_FINITE
+from sims.engine.stopping import FIRST_SUCCESS, WHOLE_BUDGET, majority
 from sims.measurements.fresh_draws import summed_scores, times_predicted, times_right
-from sims.victims.oracle import Oracle, averaged, label_oracle, loss_oracle, score_oracle
+from sims.victims.oracle import Oracle, oracle_of
 from sims.victims.victim import Victim
 from sims.white_box.gradients import ROUTES, gradient_oracle
 from sims.white_box.incumbent import newest
-from sims.white_box.table import Choice, build_white_box, is_white_box, members, parse_white_box
+from sims.white_box.table import build_white_box, is_white_box, members
 
 RUN_STREAM, SELECTION_STREAM, RIVAL_STREAM = range(3)
 RIVAL_DRAWS = 10  # of a random defence, behind the ranking of the rivals
@@ -68,45 +69,48 @@ class Outcome(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run: the attack's text without its restarts, the run's number there, and the rival (0: the most likely)."""
+    """One run: the attack without its restarts, the run's number there, and the rival (0: the most likely)."""
 
-    text: str
+    choice: Choice
     number: int
     rival: int
 
 
-def runs_of(text: str, classes: int) -> list[Run]:
-    """The runs that an attack's text stands for on a victim of so many classes; ValueError for an unknown text."""
-    return [run for member in members(text) for run in _runs_of_member(member) if run.rival < classes - 1]
+def runs_of(choice: Choice, classes: int) -> list[Run]:
+    """The runs that an attack stands for on a model of so many classes."""
+    return [run for member in members(choice) for run in _runs_of_member(member) if run.rival < classes - 1]
 
 
-def most_rows(run: Run, plan: AttackPlan, defense: Defense) -> int:
-    """Rows that the run may evaluate for one image: exactly so many of a random defence by a white-box attack."""
-    if not is_white_box(run.text):
+def most_rows(run: Run, plan: AttackPlan, model: Model) -> int:
+    """Rows that the run may evaluate for one image: exactly so many of a random model by a white-box attack."""
+    if not is_white_box(run.choice):
         return plan.threat.query_budget
-    choice = parse_white_box(run.text)
-    return choice.method.evaluations(choice.settings) * _draws(choice, defense)
+    return run.choice.row.evaluations(run.choice.settings) * _draws(run.choice, model)
 
 
-def _draws(choice: Choice, defense: Defense) -> int:
-    """Draws behind every gradient: a deterministic defence is asked once, and so is none at all."""
-    return choice.shared.eot if defense.randomized and choice.shared.route != "blind" else 1
+def _draws(choice: Choice, model: Model) -> int:
+    """Draws behind every gradient: a deterministic model is asked once, and so is the classifier alone."""
+    return choice.shared.eot if _sees_draws(choice, model) else 1
 
 
-def _runs_of_member(text: str) -> Iterator[Run]:
-    if not is_white_box(text):
-        yield Run(text, 0, 0)
+def _sees_draws(choice: Choice, model: Model) -> bool:
+    return model.randomized and choice.shared.route != "blind"
+
+
+def _runs_of_member(choice: Choice) -> Iterator[Run]:
+    if not is_white_box(choice):
+        yield Run(choice, 0, 0)
         return
-    choice = parse_white_box(text)
-    rivals, once = choice.method.rivals(choice.settings), replace(choice.shared, restarts=1)
+    rivals = choice.row.rivals(choice.settings)
+    once = replace(choice, shared=replace(choice.shared, restarts=1))
     for number in range(choice.shared.restarts * rivals):
-        yield Run(spelled(text.partition(":")[0], choice.settings, once), number, number % rivals)
+        yield Run(once, number, number % rivals)
 
 
-def with_restarts(key: Key[Array, ""], text: str, plan: AttackPlan, victim: Victim, defense: Defense) -> Outcome:
-    """Attack the victim's images behind `defense` by the attack of that text; ValueError as the tables raise it."""
-    images, labels, draws = victim.images, victim.labels, plan.selections if defense.randomized else 1
-    judge, selection = label_oracle(victim.classifier, defense), jax.random.fold_in(key, SELECTION_STREAM)
+def with_restarts(key: Key[Array, ""], choice: Choice, plan: AttackPlan, victim: Victim, model: Model) -> Outcome:
+    """Attack the victim's images on `model` by that attack; ValueError as the attack raises it."""
+    images, labels, draws = victim.images, victim.labels, plan.selections if model.randomized else 1
+    judge, selection = oracle_of(model, "label"), jax.random.fold_in(key, SELECTION_STREAM)
 
     def fooled_by(candidates: np.ndarray) -> np.ndarray:
         return draws - times_right(labels, times_predicted(selection, judge, candidates, draws, plan.tile))
@@ -114,18 +118,18 @@ def with_restarts(key: Key[Array, ""], text: str, plan: AttackPlan, victim: Vict
     best, most = images, np.full(len(images), -1)
     queries, totals = np.zeros(len(images), np.int64), np.zeros(2, np.int64)
     stopped = np.zeros(len(images), bool)
-    runs = runs_of(text, victim.classifier.num_classes)
-    descent = cache(partial(_descent, key, plan, victim, defense))  # one object per text, compiled once
+    runs = runs_of(choice, model.num_classes)
+    descent = cache(partial(_descent, key, plan, victim, model))  # one object per attack, compiled once
     for place, run in enumerate(runs):
-        settled = (most > 0) & (not defense.randomized)
+        settled = (most > 0) & (not model.randomized)
         if settled.all():
             break
         steps = _Steps(plan, place, len(runs), len(images))
-        result = _run(key, run, steps, plan, victim, defense, descent, best, settled)
+        result = _run(key, run, steps, plan, victim, model, descent, settled)
         fooled = fooled_by(result.images)
-        wins = fooled > most
+        wins = (fooled > most) & ~settled
         best = np.where(_wide(wins), result.images, best)
-        most = np.maximum(most, fooled)
+        most = np.where(wins, fooled, most)
         stopped |= result.status == NON_FINITE
         queries, totals = queries + result.queries, totals + np.array([result.evaluated, result.padded])
     best = np.where(_wide(fooled_by(images) > most), images, best)
@@ -150,23 +154,16 @@ class _Steps(NamedTuple):
         self.plan.advance(self.place * self.images + finished, self.runs * self.images)
 
 
-def _run(
-    key, run: Run, steps: _Steps, plan: AttackPlan, victim: Victim, defense: Defense, descent, best, settled
-) -> Result:
-    """One run over all images; a settled one costs nothing and keeps its best candidate.
+def _run(key, run: Run, steps: _Steps, plan: AttackPlan, victim: Victim, model: Model, descent, settled) -> Result:
+    """One run over all images but the settled ones.
 
     Its stream depends on the attack and its number alone, so that an ensemble's member does what it does by itself.
     """
-    member = jax.random.fold_in(jax.random.fold_in(key, RUN_STREAM), zlib.crc32(run.text.encode()))
+    member = jax.random.fold_in(jax.random.fold_in(key, RUN_STREAM), zlib.crc32(str(run.choice).encode()))
     stream = jax.random.fold_in(member, run.number)
-    if is_white_box(run.text):
-        starts = np.where(_wide(settled), best, victim.images)
-        return _descend(stream, descent(run.text), run, steps, plan, victim, defense, starts)
-    result = _query(stream, run.text, steps, plan, victim, defense, np.flatnonzero(~settled))
-    everywhere = best.copy(), np.zeros(len(best), np.int64), np.zeros(len(best), np.int64)
-    for whole, part in zip(everywhere, (result.images, result.queries, result.status), strict=True):
-        whole[~settled] = part
-    return result._replace(images=everywhere[0], queries=everywhere[1], status=everywhere[2])
+    if is_white_box(run.choice):
+        return _descend(stream, descent(run.choice), run, steps, plan, victim, model, settled)
+    return _query(stream, run.choice, steps, plan, victim, model, settled)
 
 
 class _Descent(NamedTuple):
@@ -177,21 +174,24 @@ class _Descent(NamedTuple):
     rivals: Int[np.ndarray, "n k"]
 
 
-def _descent(key, plan: AttackPlan, victim: Victim, defense: Defense, text: str) -> _Descent:
-    choice, attack = parse_white_box(text), build_white_box(text, plan.threat)
-    method, route = choice.method, choice.shared.route
-    attack = attack._replace(name=f"{attack.name} on {defense.name}", minimizes=defense.randomized or route == "blind")
-    attack = newest(attack) if defense.randomized and route != "blind" else attack
-    oracle = gradient_oracle(victim.classifier, defense, method.loss, route, _draws(choice, defense))
+def _descent(key, plan: AttackPlan, victim: Victim, model: Model, choice: Choice) -> _Descent:
+    method, route = choice.row, choice.shared.route
+    attack = build_white_box(choice, plan.threat)
+    attack = attack._replace(name=f"{attack.name} on {model.name}")
+    attack = newest(attack) if _sees_draws(choice, model) else attack
+    oracle = gradient_oracle(model, method.loss, route, _draws(choice, model))
     if method.rivals(choice.settings) == 1:
         return _Descent(attack, oracle, victim.labels[:, None])
-    ranked = _ranked(jax.random.fold_in(key, RIVAL_STREAM), plan, victim, ROUTES[route](defense))
+    ranked = _ranked(jax.random.fold_in(key, RIVAL_STREAM), plan, victim, ROUTES[route](model))
     return _Descent(attack, oracle, ranked)
 
 
 def _descend(
-    key, descent: _Descent, run: Run, steps: _Steps, plan: AttackPlan, victim: Victim, defense: Defense, starts
+    key, descent: _Descent, run: Run, steps: _Steps, plan: AttackPlan, victim: Victim, model: Model, settled
 ) -> Result:
+    """What is blind to a defence, or sees a random one, cannot tell when it has fooled it: it spends its budget."""
+    blind_or_random = model.randomized or run.choice.shared.route == "blind"
+    stopping = WHOLE_BUDGET if blind_or_random else FIRST_SUCCESS
     return run_attack(
         key,
         descent.attack,
@@ -199,35 +199,35 @@ def _descend(
         victim.images,
         np.stack([victim.labels, descent.rivals[:, run.rival]], axis=1),
         victim.ids,
-        Schedule(most_rows(run, plan, defense), plan.rows, plan.tile),
+        Schedule(most_rows(run, plan, model), plan.rows, plan.tile, stopping=stopping),
         steps.checkpoint,
         steps.on_chunk,
-        starts,
+        settled=settled,
     )
 
 
-def _query(key, text: str, steps: _Steps, plan: AttackPlan, victim: Victim, defense: Defense, chosen) -> Result:
-    """The query attack on the chosen images; an image leaves a random defence when most of the selections agree."""
-    attack, average = build_attack(text, plan.threat), parse_attack(text).average
-    oracle = loss_oracle(victim.classifier, defense)
-    stopping = f"majority:{plan.selections}" if defense.randomized else "first-success"
+def _query(key, choice: Choice, steps: _Steps, plan: AttackPlan, victim: Victim, model: Model, settled) -> Result:
+    """The query attack; an image leaves a random model when most of the selections agree."""
+    attack = build_attack(choice, plan.threat)
+    stopping = majority(plan.selections) if model.randomized else FIRST_SUCCESS
     return run_attack(
         key,
-        attack._replace(name=f"{attack.name} on {defense.name}"),
-        averaged(oracle, average) if average > 1 else oracle,
-        victim.images[chosen],
-        victim.labels[chosen],
-        victim.ids[chosen],
+        attack._replace(name=f"{attack.name} on {model.name}"),
+        oracle_of(model, "loss", average=choice.shared.average),
+        victim.images,
+        victim.labels,
+        victim.ids,
         Schedule(plan.threat.query_budget, plan.rows, plan.tile, stopping=stopping),
         steps.checkpoint,
         steps.on_chunk,
+        settled=settled,
     )
 
 
-def _ranked(key, plan: AttackPlan, victim: Victim, defense: Defense) -> Int[np.ndarray, "n rivals"]:
-    """The other classes of every clean image, the most likely first, by the mean scores behind that defence."""
-    oracle = score_oracle(victim.classifier, defense)
-    scores = summed_scores(key, oracle, victim.images, RIVAL_DRAWS if defense.randomized else 1, plan.tile)
+def _ranked(key, plan: AttackPlan, victim: Victim, model: Model) -> Int[np.ndarray, "n rivals"]:
+    """The other classes of every clean image, the most likely first, by the model's mean scores."""
+    draws = RIVAL_DRAWS if model.randomized else 1
+    scores = summed_scores(key, oracle_of(model, "scores"), victim.images, draws, plan.tile)
     scores[np.arange(len(scores)), victim.labels] = -np.inf
     return np.argsort(-scores, axis=1)[:, :-1]
 

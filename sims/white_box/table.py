@@ -5,16 +5,18 @@ other, with Square, which sees no gradient, last.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated
 
+from defenses.names import Choice, read, several
+from defenses.ranges import check_counts
 from sims.attacks.attack import Attack, Threat
-from sims.attacks.names import parse, spelled
-from sims.ranges import check_counts
+from sims.attacks.method import Method
+from sims.attacks.table import ATTACKS, read_attack
+from sims.attacks.table import Shared as QueryShared
 from sims.white_box import apgd, fgsm, pgd
 from sims.white_box.gradients import ROUTES
-from sims.white_box.method import WhiteBox
 
-WHITE_BOX: dict[str, WhiteBox] = {
+WHITE_BOX: dict[str, Method] = {
     "fgsm": fgsm.METHOD,
     "pgd": pgd.METHOD,
     "apgd-ce": apgd.CE,
@@ -44,46 +46,55 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Ensemble:
+class NoSettings:
     """The ensemble has no settings of its own; its members are as in the table."""
 
 
-class Choice(NamedTuple):
-    """A white-box attack as it is run: its row of the table, its own settings, and the shared ones."""
-
-    method: WhiteBox
-    settings: Any
-    shared: Shared
+def _no_attack(threat: Threat, settings: NoSettings) -> Attack:
+    raise TypeError("the ensemble is several attacks, see `members`")
 
 
-def is_white_box(text: str) -> bool:
-    """Whether the text names a white-box attack or the ensemble."""
-    return text.partition(":")[0] in {*WHITE_BOX, "ensemble"}
+TABLE = WHITE_BOX | {
+    "ensemble": Method(NoSettings, _no_attack, "gradient", ("linf", "l2"), "1", "AutoAttack without FAB")
+}
 
 
-def members(text: str) -> tuple[str, ...]:
-    """The attacks that the text stands for, in their order: itself, or those of the ensemble.
+def read_white_box(text: str) -> Choice:
+    """A white-box attack, the ensemble, or a query attack, as `name` or `name:setting=value,...`.
 
-    The members of an ensemble take its shared settings; Square has none of them. Raises ValueError as `parse` does.
+    Raises ValueError as `names.read` does.
     """
-    if text.partition(":")[0] != "ensemble":
-        return (text,)
-    _, _, shared = parse(text, {"ensemble": _Named(Ensemble)}, Shared())
-    return (*(spelled(name, shared) for name in ENSEMBLE), LAST)
+    name = text.partition(":")[0]
+    if name in TABLE:
+        return read("attack", text, TABLE, Shared())
+    return read("attack", text, {**TABLE, **ATTACKS}, QueryShared())
 
 
-def parse_white_box(text: str) -> Choice:
-    """`name` or `name:setting=value,...` as a choice; ValueError as `spelling.parse` raises it."""
-    name, settings, shared = parse(text, WHITE_BOX, Shared())
-    return Choice(WHITE_BOX[name], settings, shared)
+def white_box_choices(*texts: str) -> tuple[Choice, ...]:
+    """Several of them, as a default of an option."""
+    return tuple(map(read_white_box, texts))
 
 
-def build_white_box(text: str, threat: Threat) -> Attack:
-    """The attack of that text; its name tells it from every other, settings and threat included."""
-    choice = parse_white_box(text)
-    attack = choice.method.build(threat, choice.settings)
-    return attack._replace(name=f"{text}, {threat}")
+WhiteBoxOptions = Annotated[tuple[Choice, ...], several(Choice, read_white_box, "ATTACK")]
 
 
-class _Named(NamedTuple):
-    settings: type
+def is_white_box(choice: Choice) -> bool:
+    """Whether the attack sees gradients, as the ensemble's members do."""
+    return choice.row.feedback == "gradient"
+
+
+def members(choice: Choice) -> tuple[Choice, ...]:
+    """The attacks that the choice stands for, in their order: itself, or those of the ensemble.
+
+    The members of an ensemble take its shared settings; Square has none of them.
+    """
+    if choice.name != "ensemble":
+        return (choice,)
+    named = (read("attack", name, WHITE_BOX, choice.shared) for name in ENSEMBLE)
+    return (*named, read_attack(LAST))
+
+
+def build_white_box(choice: Choice, threat: Threat) -> Attack:
+    """The attack that was chosen; its name tells it from every other, settings and threat included."""
+    attack = choice.row.build(threat, choice.settings)
+    return attack._replace(name=f"{choice}, {threat}")

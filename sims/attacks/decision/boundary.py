@@ -14,9 +14,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from sims.attacks.attack import Attack, Method, Queries, Threat
+from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.decision.closest import Closest, asks_on, decision_attack, none_yet, opening, remember
 from sims.attacks.estimators.directions import rademacher
+from sims.attacks.method import Method
 from sims.attacks.score.segment import middle, narrowed, point
 
 OPENING, BISECTING, TURNING, APPROACHING = range(4)

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from sims.attacks.attack import Attack, Method, Queries, Threat
+from defenses.ranges import check_counts, check_positive, check_shares
+from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.ball import Norm, distance
 from sims.attacks.decision.closest import Closest, decision_attack, none_yet, remember
 from sims.attacks.decision.ray_search import (
@@ -29,8 +30,8 @@ from sims.attacks.decision.ray_search import (
     through,
 )
 from sims.attacks.estimators.directions import rademacher
+from sims.attacks.method import Method
 from sims.attacks.score.frequencies import from_frequencies
-from sims.ranges import check_counts, check_positive, check_shares
 
 OPENING, GROWING, BISECTING, PROBING = range(4)
 OPENING_STEP = 0.02  # by which the noise of the openings grows, pixel units

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from optax.tree_utils import tree_where
 
-from sims.attacks.attack import Attack, Method, Queries, Threat
+from defenses.ranges import check_counts, check_shares
+from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.ball import Norm
 from sims.attacks.decision.closest import Closest, asks_on, decision_attack, distance_of, none_yet, opening, remember
 from sims.attacks.estimators.directions import rademacher
+from sims.attacks.method import Method
 from sims.attacks.score.segment import middle, narrowed, point
-from sims.ranges import check_counts, check_shares
 
 OPENING, BISECTING, PROBING, JUMPING = range(4)
 MAX_BATCH = 10_000

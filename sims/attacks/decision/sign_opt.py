@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from sims.attacks.attack import Attack, Method, Queries, Threat
+from defenses.ranges import check_counts, check_positive
+from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.ball import Norm
 from sims.attacks.decision.closest import Closest, decision_attack, distance_of, none_yet, remember
 from sims.attacks.decision.ray_search import (
@@ -30,7 +31,7 @@ from sims.attacks.decision.ray_search import (
     through,
 )
 from sims.attacks.estimators.directions import rademacher
-from sims.ranges import check_counts, check_positive
+from sims.attacks.method import Method
 
 OPENING, SHRINKING, STEPPING, REFINING, PROBING = range(5)
 COARSE = 0.01  # share of a radius to which it is known while directions are compared

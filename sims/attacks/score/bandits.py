@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from sims.attacks.attack import Attack, Method, Queries, Threat
+from defenses.ranges import check_positive
+from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.ball import Norm, check_ball, project, unit
+from sims.attacks.method import Method
 from sims.attacks.score.descent import check_step_fraction, last_checked, phase_ended
-from sims.ranges import check_positive
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from sims.attacks.attack import Attack, Method, Queries, Threat
+from sims.attacks.attack import Attack, Queries, Threat
+from sims.attacks.method import Method
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ The baseline of a step's differences is the check of its candidate, so q directi
 
 from dataclasses import dataclass
 
-from sims.attacks.attack import Attack, Method, Threat
+from sims.attacks.attack import Attack, Threat
 from sims.attacks.estimators.estimator import forward_shared
+from sims.attacks.method import Method
 from sims.attacks.score.descent import check_step_fraction, descent, steepest
 
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from sims.attacks.attack import Attack, Method, Queries, Threat
+from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.ball import check_ball, project
+from sims.attacks.method import Method
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from sims.attacks.attack import Attack, Method, Queries, Threat
+from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.ball import project
+from sims.attacks.method import Method
 from sims.attacks.score.random_order import place_in, random_order
 
 Shape = tuple[int, int, int]

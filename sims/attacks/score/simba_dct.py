@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from sims.attacks.attack import Attack, Method, Threat
+from defenses.ranges import check_counts
+from sims.attacks.attack import Attack, Threat
+from sims.attacks.method import Method
 from sims.attacks.score import frequencies as waves
 from sims.attacks.score.simba import Basis, Shape, along
-from sims.ranges import check_counts
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import optax
 
-from sims.attacks.attack import Attack, Method, Threat
+from sims.attacks.attack import Attack, Threat
 from sims.attacks.estimators.estimator import antithetic
+from sims.attacks.method import Method
 from sims.attacks.score.descent import check_step_fraction, descent, per_pixel
 
 

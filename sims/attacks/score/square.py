@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from sims.attacks.attack import Attack, Method, Queries, Threat
+from defenses.ranges import check_shares
+from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.ball import check_ball, project
-from sims.ranges import check_shares
+from sims.attacks.method import Method
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 steps, rescaled to the budget
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import optax
 
-from sims.attacks.attack import Attack, Method, Threat
+from defenses.ranges import check_positive
+from sims.attacks.attack import Attack, Threat
 from sims.attacks.estimators.estimator import forward_shared
+from sims.attacks.method import Method
 from sims.attacks.score.descent import descent
-from sims.ranges import check_positive
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sims.attacks.attack import Attack, Method, Threat
+from sims.attacks.attack import Attack, Threat
 from sims.attacks.estimators.estimator import forward_shared
+from sims.attacks.method import Method
 from sims.attacks.score.descent import check_step_fraction, descent, per_pixel
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
+from defenses.names import Choice
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.ball import lengths
-from sims.attacks.table import build_attack, parse_attack
+from sims.attacks.table import build_attack
 from sims.engine.slots import EXHAUSTED, FOOLED, NON_FINITE, STATUS
-from sims.engine.stopping import stopping_rule
+from sims.engine.stopping import StoppingRule
 
 ROUNDING = 1e-5  # of a distance in float32
 
@@ -56,10 +57,10 @@ class Found(NamedTuple):
 
 
 def contradictions(
-    text: str, threat: Threat, stopping: str, evaluations: int, cell: xr.Dataset, again: Again
+    choice: Choice, threat: Threat, stopping: StoppingRule, evaluations: int, cell: xr.Dataset, again: Again
 ) -> Iterator[tuple[str, int | None]]:
     """(claim, images that contradict it); None where nobody can tell, the victim being random or a service."""
-    run = Run(build_attack(text, threat), threat, parse_attack(text).average, stopping_rule(stopping).draws > 0)
+    run = Run(build_attack(choice, threat), threat, choice.shared.average, stopping.draws > 0)
     found = _found(cell, threat)
     inside = ((found.images >= 0) & (found.images <= 1)).reshape(len(found.images), -1).all(axis=1)
     yield "outside_the_box", int((~inside).sum())

@@ -12,17 +12,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from defenses.model import Model
+from defenses.names import Choice
+from defenses.purifiers.table import defense_choices
 from sims import records
 from sims.attacks.attack import Threat
+from sims.attacks.table import attack_choices
 from sims.engine.run import trace_counts
+from sims.engine.stopping import stopping_rule
 from sims.experiments.attack.claims import Again, contradictions
 from sims.experiments.attack.report import report
-from sims.experiments.attack.setting import Config, Setting, evaluations, fresh_draws, randomized, setting
+from sims.experiments.attack.setting import Config, Setting, evaluations, fresh_draws, setting
 from sims.experiments.experiment import Context
 from sims.measurements.best_response import with_radius
 from sims.records import Record
 from sims.victims.losses import margin_loss
-from sims.victims.oracle import revealed_loss, score_oracle
+from sims.victims.oracle import revealed_loss
 from sims.victims.victim import VictimOptions
 
 MEASURED = ("queries", "success", "status", "trace", "fooled", "adversarial", "variance", "gradient_norm")
@@ -53,15 +58,16 @@ def _config(record: Record) -> Config:
     if absent := [name for name in (*MEASURED, *SAID) if name not in record.data]:
         raise ValueError(f"record {record.folder} must have {', '.join(absent)}, made by this version")
     victim, threat = VictimOptions.saved(saved["victim"]), Threat(**saved["threat"])
-    rest = {"defenses": tuple(saved["defenses"]), "attacks": _attacks(record), "victim": victim, "threat": threat}
-    return Config(**(saved | rest))
+    read = {"defenses": defense_choices(*saved["defenses"]), "attacks": _attacks(record)}
+    rest = {"victim": victim, "threat": threat, "stopping": stopping_rule(saved["stopping"])}
+    return Config(**(saved | read | rest))
 
 
-def _attacks(record: Record) -> tuple[str, ...]:
+def _attacks(record: Record) -> tuple[Choice, ...]:
     """The attacks that were asked for, and those at theory's radius."""
-    asked, best = record.manifest["config"]["attacks"], record.manifest.get("best_response")
-    added = [with_radius(text, best["smoothing_radius"]) for text in asked] if best else []
-    return tuple(dict.fromkeys([*asked, *(text for text in added if text)]))
+    asked, best = attack_choices(*record.manifest["config"]["attacks"]), record.manifest.get("best_response")
+    added = [with_radius(choice, best["smoothing_radius"]) for choice in asked] if best else []
+    return tuple(dict.fromkeys([*asked, *(choice for choice in added if choice)]))
 
 
 def _altered(record: Record, config: Config, shared: Setting) -> Iterator[str]:
@@ -69,7 +75,7 @@ def _altered(record: Record, config: Config, shared: Setting) -> Iterator[str]:
     victim = shared.victim
     given = {
         "defense": config.victims,
-        "attack": config.attacks,
+        "attack": list(map(str, config.attacks)),
         "image": victim.ids,
         "count": trace_counts(config.threat.query_budget),
         "clean": victim.images,
@@ -82,43 +88,47 @@ def _altered(record: Record, config: Config, shared: Setting) -> Iterator[str]:
 
 def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
     """What is said of the victims, and of the data in the report, where it does not follow from them."""
-    for name, of in (("randomized", randomized), ("evaluations", evaluations)):
-        if not np.array_equal(record.data[name].values, [of(config, shared.victim, one) for one in config.victims]):
-            yield name
+    models = shared.victim.models.values()
+    if not np.array_equal(record.data.randomized.values, [model.randomized for model in models]):
+        yield "randomized"
+    if not np.array_equal(record.data.evaluations.values, [evaluations(config, model) for model in models]):
+        yield "evaluations"
     if not records.report_follows(record, report):
         yield "report"
 
 
 def _rows(record: Record, config: Config, shared: Setting, context: Context) -> Iterator[dict[str, Any]]:
-    for i, defense in enumerate(config.victims):
-        again = _again(config, shared, defense, record.data.adversarial.values[i])
-        draws = evaluations(config, shared.victim, defense)
-        for j, attack in enumerate(config.attacks):
+    for i, (name, model) in enumerate(shared.victim.models.items()):
+        again = _again(config, shared, name, record.data.adversarial.values[i])
+        for j, choice in enumerate(config.attacks):
             cell = record.data.isel(defense=i, attack=j)
-            found = contradictions(attack, config.threat, config.stopping, draws, cell, again[j])
-            yield {"attack": attack, "defense": defense, "images": cell.sizes["image"], **dict(found)}
-        context.advance("rechecked defences", i + 1, len(config.victims))
+            found = contradictions(choice, config.threat, config.stopping, evaluations(config, model), cell, again[j])
+            yield {"attack": str(choice), "defense": name, "images": cell.sizes["image"], **dict(found)}
+        context.advance("rechecked defences", i + 1, len(shared.victim.models))
 
 
-def _again(config: Config, shared: Setting, defense: str, images: np.ndarray) -> list[Again]:
-    """What the victim says of the final images (attacks, n, h, w, c) of every attack."""
-    if defense == config.service:
+def _again(config: Config, shared: Setting, name: str, images: np.ndarray) -> list[Again]:
+    """What the model says of the final images (attacks, n, h, w, c) of every attack; one on the host is not asked."""
+    model = shared.victim.models[name]
+    if model.host is not None:
         return [Again(None)] * len(images)
     each = zip(config.attacks, images, strict=True)
-    fooled = [fresh_draws(config, shared, defense, attack, final) for attack, final in each]
-    if randomized(config, shared.victim, defense):
+    fooled = [fresh_draws(config, shared, name, choice, final) for choice, final in each]
+    if model.randomized:
         return [Again(one) for one in fooled]
-    return [Again(*row) for row in zip(fooled, *_losses(config, shared, defense, images), strict=True)]
+    return [Again(*row) for row in zip(fooled, *_losses(config, shared, model, images), strict=True)]
 
 
-def _losses(config: Config, shared: Setting, defense: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(attacks, n) the loss that an attacker lowers at each image of a deterministic defence, and its rounding."""
-    victim, keys = shared.victim, jax.random.split(jax.random.key(0), config.tile)
-    oracle = score_oracle(victim.classifier, victim.defenses[defense])
-    query, rows = jax.jit(oracle.query), images.reshape(-1, *images.shape[2:])
+def _losses(config: Config, shared: Setting, model: Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(attacks, n) the loss that an attacker lowers at each image of a deterministic model, and its rounding."""
+    keys, ask, rows = jax.random.split(jax.random.key(0), config.tile), jax.jit(model.scores), _flat(images)
     goals = np.tile(shared.goals, len(images)).astype(np.int32)
     places = np.minimum(np.arange(-(-len(rows) // config.tile) * config.tile), len(rows) - 1).reshape(-1, config.tile)
-    scores = np.concatenate([query(oracle.params, keys, rows[p], goals[p]).value for p in places])[: len(rows)]
+    scores = np.concatenate([ask(model.params, keys, rows[place]) for place in places])[: len(rows)]
     loss = revealed_loss(margin_loss, config.threat.targeted)(jnp.asarray(scores), jnp.asarray(goals))
     largest = np.nan_to_num(np.abs(scores).max(axis=1), posinf=0)
     return np.asarray(loss).reshape(images.shape[:2]), LOSS_ROUNDING * largest.reshape(images.shape[:2])
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(-1, *images.shape[2:])

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from sims.attacks.ball import Norm, lengths
-from sims.attacks.table import parse_attack
+from sims.attacks.table import read_attack
 from sims.engine.slots import STATUS
 from sims.measurements.slow_down import measured_slow_down, predicted_slow_down, restricted_queries, wilson
 
@@ -85,7 +85,7 @@ def _finite(number: float) -> float | str:
 
 def _predicted(cell: xr.Dataset, reference: xr.Dataset, queries: np.ndarray, budget: int) -> float | None:
     """The slow-down that theory predicts, where it has a prediction: for NES."""
-    choice = parse_attack(str(cell.attack.item()))
+    choice = read_attack(str(cell.attack.item()))
     if choice.name != "nes" or not np.isfinite(cell.variance).all():
         return None
     pair = (reference, cell)
@@ -93,7 +93,7 @@ def _predicted(cell: xr.Dataset, reference: xr.Dataset, queries: np.ndarray, bud
         queries,
         budget,
         (reference.gradient_norm.values, cell.gradient_norm.values),
-        tuple(one.variance.values / choice.average for one in pair),
+        tuple(one.variance.values / choice.shared.average for one in pair),
         cell.clean[0].size,
         choice.settings.smoothing_radius,
         choice.settings.num_directions,

@@ -6,22 +6,25 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import tyro
+from jaxtyping import Int
 
-from defenses import zoo
+from defenses.model import Model, hosted
+from defenses.names import Choice
+from defenses.purifiers.table import DefenseOptions, defense_choices
+from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
-from sims.attacks.table import build_attack, parse_attack
+from sims.attacks.table import AttackOptions, attack_choices, build_attack
 from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Schedule, check_stopping
+from sims.engine.stopping import FIRST_SUCCESS, StoppingOption
 from sims.experiments.experiment import Context, check_different, check_seed
-from sims.measurements.fresh_draws import times_fooled, times_fooled_on_host
-from sims.ranges import check_counts
-from sims.victims.host import HostOracle
-from sims.victims.oracle import Oracle, averaged, label_oracle, loss_oracle
+from sims.measurements.fresh_draws import times_fooled
+from sims.victims.host import HostOracle, seen_by
+from sims.victims.oracle import Oracle
 from sims.victims.service import Service, service_victim
 from sims.victims.starts import starting_images
-from sims.victims.victim import Victim, VictimOptions, load_victim
+from sims.victims.victim import Victim, VictimOptions, load_victim, victim_names
 
-ORACLES = {"loss": loss_oracle, "label": label_oracle}
 EVALUATION_STREAM = 4
 
 
@@ -30,16 +33,16 @@ class Config:
     """Query attacks on defended images, each image judged again by fresh draws of the defence."""
 
     victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
-    defenses: tuple[str, ...] = ("average-purifier", "random-purifier", "patchwise-purifier")
+    defenses: DefenseOptions = defense_choices("average-purifier", "random-purifier", "patchwise-purifier")
     """Defences; the first is the reference of the slow-down."""
     service: str = ""
     """Address of one more victim, which answers over HTTP (the protocol is in sims/victims/service.py)."""
-    attacks: tuple[str, ...] = ("nes", "square", "null")
+    attacks: AttackOptions = attack_choices("nes", "square", "null")
     """Attacks as `python -m sims attacks` lists them; settings follow a colon: nes:smoothing_radius=0.1,average=4."""
     images: int = 200
     """Held-out images that the undefended classifier gets right."""
     threat: tyro.conf.OmitArgPrefixes[Threat] = field(default_factory=Threat)
-    stopping: str = "first-success"
+    stopping: StoppingOption = FIRST_SUCCESS
     """When a fooled image leaves: first-success, re-evaluation, or majority:N of N more draws."""
     best_response: bool = False
     """Run every descent that has a smoothing radius once more at the radius that theory recommends (C6)."""
@@ -58,90 +61,80 @@ class Config:
         check_counts(self, images=1, draws=2, evaluations=1)
         check_seed(self.seed)
         check_different(self, "defenses", "attacks")
-        for name in self.defenses:
-            zoo.check_defense(name)
-        if len({parse_attack(text) for text in self.attacks}) < len(self.attacks):
-            raise ValueError(f"attacks must be different, got {self.attacks}")
-        schedule(self)
+        Schedule(self.threat.query_budget, self.rows, self.tile)
         if self.service:
             Service(self.service)
-        for text in self.attacks:
-            attack = build_attack(text, self.threat)
+        for choice in self.attacks:
+            attack = build_attack(choice, self.threat)
             check_stopping(attack, self.stopping)
-            width = attack.width * parse_attack(text).average
+            width = attack.width * choice.shared.average
             if width > 1 and self.threat.query_budget <= width:
-                raise ValueError(f"query_budget must be > {width}, one step of {text}, got {self.threat.query_budget}")
+                raise ValueError(
+                    f"query_budget must be > {width}, one step of {choice}, got {self.threat.query_budget}"
+                )
 
     @property
     def victims(self) -> tuple[str, ...]:
-        """What is attacked: the defences, and the service by its address."""
-        return (*self.defenses, self.service) if self.service else self.defenses
+        """What is attacked: every model behind every defence, and the service by its address."""
+        return victim_names(self.victim, self.defenses) + ((self.service,) if self.service else ())
 
 
 class Setting(NamedTuple):
     """What all attacks of a run share: the victim, the goals (labels or targets), and the starting points.
 
-    judges: by defence, the oracle that the fresh draws ask, one for all attacks so that it is compiled once.
+    judges: by model, the oracle that the fresh draws ask, one for all attacks so that it is compiled once.
     """
 
     victim: Victim
-    goals: np.ndarray
+    goals: Int[np.ndarray, " n"]
     starts: np.ndarray
-    judges: dict[str, Oracle]
-
-
-def schedule(config: Config) -> Schedule:
-    """The engine's layout for that configuration."""
-    return Schedule(config.threat.query_budget, config.rows, config.tile, stopping=config.stopping)
+    judges: dict[str, Oracle | HostOracle]
 
 
 def setting(config: Config, context: Context) -> Setting:
     """The victim with its images; every image has another one of them as its start, whose class is its target."""
     victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
-    targeted, defenses = config.threat.targeted, victim.defenses.items()
-    judges = {name: loss_oracle(victim.classifier, defense, targeted=targeted) for name, defense in defenses}
-    if not targeted and len(np.unique(victim.labels)) < 2:
+    if config.service:
+        service = hosted(config.service, service_victim(Service(config.service)), victim.network.num_classes)
+        victim = victim._replace(models=victim.models | {config.service: service})
+    judges = {name: _judge(config, model) for name, model in victim.models.items()}
+    if not config.threat.targeted and len(np.unique(victim.labels)) < 2:
         return Setting(victim, victim.labels, victim.images, judges)
     other = starting_images(victim.labels, victim.ids, config.seed)
-    goals = victim.labels[other] if targeted else victim.labels
+    goals = victim.labels[other] if config.threat.targeted else victim.labels
     return Setting(victim, goals, victim.images[other], judges)
 
 
-def oracle_of(config: Config, victim: Victim, name: str, text: str) -> Oracle | HostOracle:
-    """What that attack sees of the victim of that name, averaged as it asks for."""
-    feedback, average = build_attack(text, config.threat).feedback, parse_attack(text).average
-    if name == config.service:
-        return _service_oracle(config, victim, text, feedback, average)
-    oracle = ORACLES[feedback](victim.classifier, victim.defenses[name], targeted=config.threat.targeted)
-    return averaged(oracle, average) if average > 1 else oracle
+def seen(config: Config, model: Model, choice: Choice) -> Oracle | HostOracle:
+    """What that attack sees of the model, averaged as it asks for.
 
-
-def _service_oracle(config: Config, victim: Victim, text: str, feedback: str, repeats: int) -> HostOracle:
-    """The service, asked under names that no other attack has, and no run of another configuration, seed included."""
-    post, run = service_victim(Service(config.service)), fingerprint(str(config), text)
-    classes, targeted = victim.classifier.num_classes, config.threat.targeted
-    return HostOracle(config.service, feedback, post, classes, targeted, repeats=repeats, run=run)
-
-
-def fresh_draws(config: Config, shared: Setting, name: str, text: str, images: np.ndarray) -> np.ndarray:
-    """(n,) in how many of the evaluations (one, where the defence is deterministic) each image fools the victim.
-
-    text: the attack that ended at these images. The draws of a defence are the same for every attack, paired; those of
-    a service are not.
+    A model on the host is asked under names that no other attack has, and no run of another configuration.
     """
-    victim, draws = shared.victim, evaluations(config, shared.victim, name)
-    if name == config.service:
-        oracle = _service_oracle(config, victim, text, "label", 1)
-        return times_fooled_on_host(oracle, images, shared.goals, draws, config.rows)
+    average, targeted = choice.shared.average, config.threat.targeted
+    run = fingerprint(str(config), str(choice))
+    return seen_by(model, choice.row.feedback, targeted=targeted, average=average, run=run)
+
+
+def fresh_draws(
+    config: Config, shared: Setting, name: str, choice: Choice, images: np.ndarray
+) -> Int[np.ndarray, " n"]:
+    """(n,) in how many of the evaluations (one, where the model is deterministic) each image fools it.
+
+    choice: the attack that ended at these images. The draws of a model are the same for every attack, paired; those of
+    a model on the host are not.
+    """
+    judge, draws = shared.judges[name], evaluations(config, shared.victim.models[name])
+    if isinstance(judge, HostOracle):
+        judge = _judge(config, shared.victim.models[name], fingerprint(str(config), str(choice)))
     key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM)
-    return times_fooled(key, shared.judges[name], images, shared.goals, draws, config.tile)
+    return times_fooled(key, judge, images, shared.goals, draws, config.tile)
 
 
-def randomized(config: Config, victim: Victim, name: str) -> bool:
-    """Whether the victim may answer differently when asked again; nobody knows that of a service."""
-    return name == config.service or victim.defenses[name].randomized
-
-
-def evaluations(config: Config, victim: Victim, name: str) -> int:
+def evaluations(config: Config, model: Model) -> int:
     """Fresh draws on every final image."""
-    return config.evaluations if randomized(config, victim, name) else 1
+    return config.evaluations if model.randomized else 1
+
+
+def _judge(config: Config, model: Model, run: str = "") -> Oracle | HostOracle:
+    """A jitted model judges with the losses that the attacks saw, bit for bit; one on the host with its labels."""
+    return seen_by(model, "loss" if model.host is None else "label", targeted=config.threat.targeted, run=run)

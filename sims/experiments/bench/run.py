@@ -15,17 +15,17 @@ import numpy as np
 import xarray as xr
 
 from defenses.classifiers.architectures import ARCHITECTURES
-from defenses.classifiers.classifier import Classifier
 from defenses.classifiers.network import initial, network_classifier
 from defenses.data.normalization import NORMALIZATIONS
-from defenses.purifiers.identity import identity
+from defenses.model import Model, undefended
+from defenses.names import Choice
+from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
-from sims.attacks.table import ATTACKS, build_attack
+from sims.attacks.table import AttackOptions, attack_choices, build_attack, read_attack
 from sims.engine.run import Result, Schedule, compile_run, queue_of, run_attack
 from sims.experiments.bench.own_cost import own_milliseconds
 from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
-from sims.ranges import check_counts
-from sims.victims.oracle import label_oracle, loss_oracle
+from sims.victims.oracle import oracle_of
 
 SHAPE = (32, 32, 3)
 BATCHES = (16, 32, 64, 128, 1024)
@@ -50,7 +50,7 @@ class Config:
     """Rows one image may cost."""
     repeats: int = 5
     """Timed runs of each case, each between two bare measurements; the median ratio counts."""
-    attacks: tuple[str, ...] = ("square", "nes", "simba", "boundary", "hop-skip-jump")
+    attacks: AttackOptions = attack_choices("square", "nes", "simba", "boundary", "hop-skip-jump")
     """Attacks whose overhead and waste are measured."""
     rows: int = 64
     """Rows in flight."""
@@ -70,15 +70,15 @@ class Config:
         check_seed(self.seed)
         Schedule(self.query_budget, self.rows, self.tile)
         check_different(self, "attacks")
-        for name in self.attacks:
+        for choice in self.attacks:
             for whole in (True, False):
-                build_attack(name, _threat(self, name, whole))
+                build_attack(choice, _threat(self, choice, whole))
 
 
 class Case(NamedTuple):
     """One timed attack: its name, its threat, and what overhead and waste may be."""
 
-    attack: str
+    attack: Choice
     threat: Threat
     regime: str
     overhead_limit: float
@@ -99,29 +99,29 @@ def plan(config: Config) -> Plan:
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Time every case, each run between two measurements of the bare rate, then the memory of `moments`."""
     images = _images(config)
-    classifier = _random_network(config.model, config.seed, images)
-    labels = np.asarray(jax.jit(classifier.logits)(classifier.params, images).argmax(-1))
+    model = _random_network(config.model, config.seed, images)
+    labels = np.asarray(jax.jit(_scores, static_argnums=0)(model.scores, model.params, images).argmax(-1))
     cases, ratios = list(_cases(config)), []
     for i, case in enumerate(cases):
         context.advance("timed attacks", i, len(cases))
-        ratios += _time(config, case, classifier, images, labels)
+        ratios += _time(config, case, model, images, labels)
     context.advance("timed attacks", len(cases), len(cases))
     ratios += _own_costs(context)
     ratios.append(("moments, peak memory at 100,000 samples / at 1,000", _memory_ratio(context), 1.2))
     name, value, limit = (list(column) for column in zip(*ratios, strict=True))
-    facts = {"bare_images_per_second": bare_rate(classifier, images)}
+    facts = {"bare_images_per_second": bare_rate(model, images)}
     return xr.Dataset({"value": ("ratio", value), "limit": ("ratio", limit)}, {"ratio": name}), facts
 
 
 def _cases(config: Config) -> Iterator[Case]:
-    for name in config.attacks:
+    for choice in config.attacks:
         for regime, *limits in (("whole budget", 1.15, 0.03), ("early success", 1.4, 0.20)):
-            yield Case(name, _threat(config, name, regime == "whole budget"), regime, *limits)
+            yield Case(choice, _threat(config, choice, regime == "whole budget"), regime, *limits)
 
 
-def _threat(config: Config, name: str, whole: bool) -> Threat:
+def _threat(config: Config, choice: Choice, whole: bool) -> Threat:
     """A ball too small or so large that most images fall early; decision attacks minimise to use the whole budget."""
-    method = ATTACKS[name]
+    method = choice.row
     norm = method.norms[0]
     if method.feedback == "label":
         return Threat(norm, float("inf") if whole else EASY_DISTANCE[norm], config.query_budget)
@@ -133,21 +133,21 @@ def _own_costs(context: Context) -> list[tuple[str, float, float]]:
     costs = []
     for i, (name, limit) in enumerate(OWN_COST_LIMITS.items()):
         context.advance("own cost", i, len(OWN_COST_LIMITS))
-        costs.append((f"{name}: own milliseconds a step, 64 rows", own_milliseconds(name), limit))
+        costs.append((f"{name}: own milliseconds a step, 64 rows", own_milliseconds(read_attack(name)), limit))
     context.advance("own cost", len(costs), len(costs))
     return costs
 
 
-def _random_network(model: str, seed: int, images: np.ndarray) -> Classifier:
+def _random_network(name: str, seed: int, images: np.ndarray) -> Model:
     """CIFAR-size network with random weights: what it answers is noise, what it costs is real.
 
     The bias of its head centres the scores over the pictures; without that one class would win everywhere.
     """
-    architecture = ARCHITECTURES[model]
+    architecture = ARCHITECTURES[name]
     params = initial(architecture, SHAPE, 10, seed)
-    built = network_classifier(model, architecture, params, SHAPE, 10, NORMALIZATIONS["cifar10"])
-    head = params[HEADS[model]] | {"bias": -jax.jit(built.logits)(params, images).mean(0)}
-    return built._replace(params=params | {HEADS[model]: head})
+    built = network_classifier(name, architecture, params, SHAPE, 10, NORMALIZATIONS["cifar10"])
+    head = params[HEADS[name]] | {"bias": -jax.jit(built.logits)(params, images).mean(0)}
+    return undefended(built._replace(params=params | {HEADS[name]: head}))
 
 
 def _images(config: Config) -> np.ndarray:
@@ -156,15 +156,15 @@ def _images(config: Config) -> np.ndarray:
     return np.asarray(jnp.clip(jax.image.resize(coarse, (config.images, *SHAPE), "linear"), 0, 1))
 
 
-def _time(config: Config, case: Case, classifier: Classifier, images, labels) -> list[tuple[str, float, float]]:
+def _time(config: Config, case: Case, model: Model, images, labels) -> list[tuple[str, float, float]]:
     attack = build_attack(case.attack, case.threat)
-    oracle = (label_oracle if attack.feedback == "label" else loss_oracle)(classifier, identity())
+    oracle = oracle_of(model, attack.feedback)
     schedule, key = Schedule(config.query_budget, config.rows, config.tile), jax.random.key(config.seed)
     compile_run(attack, oracle, queue_of(jax.random.key(0), images, labels, np.arange(len(images)), images), schedule)
-    overheads, before = [], bare_rate(classifier, images)
+    overheads, before = [], bare_rate(model, images)
     for _ in range(config.repeats):
         result = run_attack(key, attack, oracle, images, labels, np.arange(len(images)), schedule)
-        after = bare_rate(classifier, images)
+        after = bare_rate(model, images)
         overheads.append(result.seconds * (before + after) / 2 / result.evaluated)
         before = after
     name = f"{case.attack}, {case.regime}"
@@ -175,29 +175,34 @@ def _time(config: Config, case: Case, classifier: Classifier, images, labels) ->
     ]
 
 
-def bare_rate(classifier: Classifier, images: np.ndarray) -> float:
+def bare_rate(model: Model, images: np.ndarray) -> float:
     """Images/s of the network alone in a compiled loop over the images, at the best of BATCHES."""
-    return max(_rate(classifier, jnp.asarray(images), batch) for batch in BATCHES if batch <= len(images))
+    return max(_rate(model, jnp.asarray(images), batch) for batch in BATCHES if batch <= len(images))
 
 
-def _rate(classifier: Classifier, images: jax.Array, batch: int) -> float:
+def _rate(model: Model, images: jax.Array, batch: int) -> float:
     tiles = len(images) // batch
-    loop = partial(_forward_all, classifier.logits, batch)
-    jax.block_until_ready(loop(classifier.params, images))
+    loop = partial(_forward_all, model.scores, batch)
+    jax.block_until_ready(loop(model.params, images))
     seconds = []
     for _ in range(5):
         started = time.perf_counter()
-        jax.block_until_ready(loop(classifier.params, images))
+        jax.block_until_ready(loop(model.params, images))
         seconds.append(time.perf_counter() - started)
     return tiles * batch / float(np.median(seconds))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _forward_all(logits, batch, params, images):
+def _forward_all(scores, batch, params, images):
     def forward(i, total):
-        return total + logits(params, jax.lax.dynamic_slice_in_dim(images, i * batch, batch)).sum()
+        return total + _scores(scores, params, jax.lax.dynamic_slice_in_dim(images, i * batch, batch)).sum()
 
     return jax.lax.fori_loop(0, len(images) // batch, forward, 0.0)
+
+
+def _scores(scores, params, images):
+    """Of a model without randomness."""
+    return scores(params, jax.random.split(jax.random.key(0), len(images)), images)
 
 
 def _memory_ratio(context: Context) -> float:

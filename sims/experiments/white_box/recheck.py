@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from defenses.defense import Defense
+from defenses.model import Model
+from defenses.names import Choice
+from defenses.purifiers.table import defense_choices
 from sims import records
 from sims.attacks.ball import lengths
 from sims.experiments.experiment import Context
 from sims.records import Record
 from sims.victims.victim import Victim, VictimOptions, load_victim
 from sims.white_box.restarts import AttackPlan, most_rows, runs_of
-from sims.white_box.table import is_white_box
+from sims.white_box.table import is_white_box, white_box_choices
 
 BALL_ROUNDING = 1e-5  # of the radius, in float32
 MEASURED = (
@@ -60,33 +62,33 @@ def _config(record: Record, experiment: str, config_type: Any) -> Any:
         raise ValueError(f"record {record.folder} must be one of `python -m sims {experiment}`")
     if absent := [name for name in MEASURED if name not in record.data]:
         raise ValueError(f"record {record.folder} must have {', '.join(absent)}, made by this version")
-    lists = {name: tuple(saved[name]) for name in ("defenses", "attacks")}
+    lists = {"defenses": defense_choices(*saved["defenses"]), "attacks": white_box_choices(*saved["attacks"])}
     return config_type(**(saved | lists | {"victim": VictimOptions.saved(saved["victim"])}))
 
 
 def _altered(record: Record, config: Any, victim: Victim) -> Iterator[str]:
     given = {
-        "defense": config.defenses,
-        "attack": config.attacks,
+        "defense": list(victim.models),
+        "attack": list(map(str, config.attacks)),
         "image": victim.ids,
         "clean": victim.images,
         "label": victim.labels,
-        "evaluations": [config.evaluations if one.randomized else 1 for one in victim.defenses.values()],
-        "randomized": [one.randomized for one in victim.defenses.values()],
+        "evaluations": [config.evaluations if one.randomized else 1 for one in victim.models.values()],
+        "randomized": [one.randomized for one in victim.models.values()],
     }
     return (name for name, value in given.items() if not np.array_equal(record.data[name].values, np.array(value)))
 
 
 def _rows(record: Record, config: Any, victim: Victim, judged: Judge) -> Iterator[dict[str, Any]]:
-    for i, defense in enumerate(config.defenses):
+    for i, (defense, model) in enumerate(victim.models.items()):
         draws = int(record.data.evaluations.values[i])
         clean = judged(config, victim, defense, victim.images, draws)
         for j, attack in enumerate(config.attacks):
             cell = record.data.isel(defense=i, attack=j)
             again = judged(config, victim, defense, cell.adversarial.values, draws)
             found = _contradictions(cell, config, again, clean)
-            found["queries_not_possible"] = _not_possible(cell, attack, config, victim, victim.defenses[defense])
-            yield {"attack": attack, "defense": defense, "images": len(victim.images), **found}
+            found["queries_not_possible"] = _not_possible(cell, attack, config, model)
+            yield {"attack": str(attack), "defense": defense, "images": len(victim.images), **found}
 
 
 def _contradictions(cell: xr.Dataset, config: Any, again: np.ndarray, clean: np.ndarray) -> dict[str, int]:
@@ -102,11 +104,11 @@ def _contradictions(cell: xr.Dataset, config: Any, again: np.ndarray, clean: np.
     }
 
 
-def _not_possible(cell: xr.Dataset, attack: str, config: Any, victim: Victim, defense: Defense) -> int:
+def _not_possible(cell: xr.Dataset, attack: Choice, config: Any, model: Model) -> int:
     """Images with another number of rows than the attack can have asked for, or, of a random defence, has to."""
-    runs = runs_of(attack, victim.classifier.num_classes)
-    most = sum(most_rows(run, AttackPlan(config.threat), defense) for run in runs)
-    exact = defense.randomized and all(is_white_box(run.text) for run in runs)
+    runs = runs_of(attack, model.num_classes)
+    most = sum(most_rows(run, AttackPlan(config.threat), model) for run in runs)
+    exact = model.randomized and all(is_white_box(run.choice) for run in runs)
     queries, stopped = cell.queries.values, cell.non_finite.values
     wrong = (queries != most) & ~stopped if exact else (queries < 1) | (queries > most)
     return int(wrong.sum())

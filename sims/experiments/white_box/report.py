@@ -34,7 +34,7 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
     ]
     strongest = [
         min((row for row in rows if row["defense"] == name), key=lambda row: row["robust_average_of_n"])
-        for name in config["defenses"]
+        for name in data.defense.values
     ]
     best = [{key: row[key] for key in ("defense", "attack", "robust_average_of_n")} for row in strongest]
     return {"rows": rows, "strongest": best, "norm": config["norm"], "epsilon": config["epsilon"]}

@@ -15,6 +15,9 @@ import tyro
 import xarray as xr
 
 from defenses import zoo
+from defenses.names import Choice
+from defenses.purifiers.table import DefenseOptions, defense_choices
+from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, lengths
 from sims.attacks.table import build_attack
@@ -24,12 +27,11 @@ from sims.experiments.experiment import Context, Experiment, Plan, check_differe
 from sims.experiments.white_box.recheck import rechecker
 from sims.experiments.white_box.report import COLUMNS, report
 from sims.measurements.fresh_draws import times_predicted
-from sims.ranges import check_counts
-from sims.victims.oracle import label_oracle
-from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
+from sims.victims.oracle import oracle_of
+from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs, victim_names
 from sims.white_box.cost import judgements, passes
-from sims.white_box.restarts import AttackPlan, with_restarts
-from sims.white_box.table import build_white_box, is_white_box, members
+from sims.white_box.restarts import AttackPlan, Outcome, with_restarts
+from sims.white_box.table import WhiteBoxOptions, build_white_box, is_white_box, members, white_box_choices
 
 ATTACK_STREAM, EVALUATION_STREAM = 1, 2
 
@@ -39,8 +41,10 @@ class Config:
     """White-box attacks on defended images, each final image judged by fresh draws of the defence."""
 
     victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
-    defenses: tuple[str, ...] = ("none", "average-purifier", "random-purifier", "patchwise-purifier")
-    attacks: tuple[str, ...] = ("fgsm", "pgd:eot=10", "apgd-ce:eot=10", "pgd:route=around,eot=10", "pgd:route=blind")
+    defenses: DefenseOptions = defense_choices("none", "average-purifier", "random-purifier", "patchwise-purifier")
+    attacks: WhiteBoxOptions = white_box_choices(
+        "fgsm", "pgd:eot=10", "apgd-ce:eot=10", "pgd:route=around,eot=10", "pgd:route=blind"
+    )
     """White-box attacks as `python -m sims white-box-attacks` lists them, `ensemble`, or query attacks that see losses.
     Settings follow a colon: pgd:steps=50,route=around,eot=10,restarts=5."""
     images: int = 200
@@ -64,18 +68,16 @@ class Config:
         check_counts(self, images=1, evaluations=1)
         check_seed(self.seed)
         check_different(self, "defenses", "attacks")
-        for name in self.defenses:
-            zoo.check_defense(name)
         Schedule(self.query_budget, self.rows, self.tile)
-        for member in (member for text in self.attacks for member in members(text)):
+        for member in (member for choice in self.attacks for member in members(choice)):
             self._check_attack(member)
 
-    def _check_attack(self, text: str) -> None:
-        if is_white_box(text):
-            build_white_box(text, self.threat)
+    def _check_attack(self, choice: Choice) -> None:
+        if is_white_box(choice):
+            build_white_box(choice, self.threat)
             return
-        if build_attack(text, self.threat).feedback != "loss":
-            raise ValueError(f"attacks must see gradients or losses here, {text} sees labels")
+        if build_attack(choice, self.threat).feedback != "loss":
+            raise ValueError(f"attacks must see gradients or losses here, {choice} sees labels")
         check_votes(self.evaluations)
 
     @property
@@ -86,42 +88,43 @@ class Config:
 
 def plan(config: Config) -> Plan:
     """Forward passes when every defence is random and no image falls, a gradient counted as three."""
-    each = sum(passes(text, config.query_budget) for text in config.attacks)
-    rows = len(config.defenses) * config.images * (each + config.evaluations * judgements(config.attacks))
+    each = sum(passes(choice, config.query_budget) for choice in config.attacks)
+    victims = len(victim_names(config.victim, config.defenses))
+    rows = victims * config.images * (each + config.evaluations * judgements(config.attacks))
     pixels = np.prod(zoo.SOURCES[config.victim.dataset].image_shape)
-    megabytes = 600 + 4 * (len(config.defenses) * len(config.attacks) + 8) * config.images * int(pixels) / 1e6
+    megabytes = 600 + 4 * (victims * len(config.attacks) + 8) * config.images * int(pixels) / 1e6
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), megabytes)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Attack every defence with every attack, and judge the final images and the clean ones."""
     victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
-    outcomes = [[_attacked(config, context, victim, name, text) for text in config.attacks] for name in config.defenses]
+    outcomes = [[_attacked(config, context, victim, name, one) for one in config.attacks] for name in victim.models]
     flat = [one for row in outcomes for one in row]
     facts = {"queries": sum(one.evaluated for one in flat), "waste": sum(one.padded for one in flat)}
     return _dataset(config, victim, outcomes), facts
 
 
-def _attacked(config: Config, context: Context, victim: Victim, name: str, text: str):
-    task = f"{text} on {name}"
-    folder = Path(context.checkpoints) / f"{text}-{name}".replace("/", "_")
+def _attacked(config: Config, context: Context, victim: Victim, name: str, choice: Choice) -> Outcome:
+    task = f"{choice} on {name}"
+    folder = Path(context.checkpoints) / f"{choice}-{name}".replace("/", "_")
 
     plan = AttackPlan(
         config.threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task)
     )
     key = jax.random.fold_in(jax.random.key(config.seed), ATTACK_STREAM)
-    return with_restarts(key, text, plan, victim, victim.defenses[name])
+    return with_restarts(key, choice, plan, victim, victim.models[name])
 
 
 def _dataset(config: Config, victim: Victim, outcomes: list[list[Any]]) -> xr.Dataset:
     dims, pixels = ("defense", "attack", "image"), ("height", "width", "channel")
     images = np.array([[one.images for one in row] for row in outcomes])
-    defenses = [victim.defenses[name] for name in config.defenses]
-    draws = [config.evaluations if defense.randomized else 1 for defense in defenses]
-    clean = [judged(config, victim, name, victim.images, n) for name, n in zip(config.defenses, draws, strict=True)]
+    models = victim.models
+    draws = [config.evaluations if model.randomized else 1 for model in models.values()]
+    clean = [judged(config, victim, name, victim.images, n) for name, n in zip(models, draws, strict=True)]
     votes = [
         [judged(config, victim, name, one.images, n) for one in row]
-        for name, row, n in zip(config.defenses, outcomes, draws, strict=True)
+        for name, row, n in zip(models, outcomes, draws, strict=True)
     ]
     distance = [[lengths(config.norm, one.astype(np.float64) - victim.images) for one in row] for row in images]
     data = {
@@ -138,9 +141,9 @@ def _dataset(config: Config, victim: Victim, outcomes: list[list[Any]]) -> xr.Da
         "adversarial": ((*dims, *pixels), images, {"units": "pixel units"}),
         "clean": (("image", *pixels), victim.images, {"units": "pixel units"}),
         "label": ("image", victim.labels),
-        "randomized": ("defense", [defense.randomized for defense in defenses]),
+        "randomized": ("defense", [model.randomized for model in models.values()]),
     }
-    coordinates = {"defense": list(config.defenses), "attack": list(config.attacks), "image": victim.ids}
+    coordinates = {"defense": list(models), "attack": list(map(str, config.attacks)), "image": victim.ids}
     return xr.Dataset(data, coordinates)
 
 
@@ -150,7 +153,7 @@ def judged(config: Any, victim: Victim, name: str, images: np.ndarray, draws: in
     config: of an experiment, with its seed and tile.
     """
     key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM)
-    oracle = label_oracle(victim.classifier, victim.defenses[name])
+    oracle = oracle_of(victim.models[name], "label")
     return times_predicted(key, oracle, images, draws, config.tile)
 
 

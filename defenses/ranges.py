@@ -11,6 +11,14 @@ def check_positive(settings: Any, *names: str) -> None:
                 raise ValueError(f"{name} must be > 0 and finite, got {number}")
 
 
+def check_at_least(settings: Any, **smallest: float) -> None:
+    """Raise ValueError naming the first of these settings that is not finite or below its smallest allowed value."""
+    for name, least in smallest.items():
+        for number in _numbers(settings, name):
+            if not least <= number < float("inf"):
+                raise ValueError(f"{name} must be >= {least:g} and finite, got {number}")
+
+
 def check_counts(settings: Any, **smallest: int) -> None:
     """Raise ValueError naming the first of these integer settings below its smallest allowed value."""
     for name, least in smallest.items():

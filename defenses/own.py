@@ -1,0 +1,210 @@
+"""A user's own model or defence, from a Python file: `FILE.py:NAME`, and `FILE.py:NAME:setting=value` for settings.
+
+A defence is a `Defense`, a function Model -> Model, or a frozen dataclass of settings whose method `build()` gives one
+of them. A model is a `Model`, a `Classifier`, a Flax NNX module, any function images -> scores, or such a dataclass.
+What jit cannot trace (PyTorch, NumPy) runs on the host, through a callback: slower, and without a gradient.
+"""
+
+import dataclasses
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from defenses.classifiers.classifier import Classifier
+from defenses.data.dataset import Dataset
+from defenses.defense import Defense
+from defenses.model import Model, hosted, undefended
+from defenses.names import Choice, with_settings
+from defenses.purifiers.method import Method, NoSettings
+
+MARK = ".py:"
+PROBED, DRAWS = 2, 16  # held-out images, and draws of each, on which a user's own code is tried
+ROUNDING = 1e-5  # of pixels, outside [0, 1]
+
+
+def is_own(text: str) -> bool:
+    """Whether the text names something in a user's file."""
+    return MARK in text
+
+
+def own_file(choice: Choice) -> Path | None:
+    """The file that the choice comes from, None where it is one of a table."""
+    return Path(choice.name.partition(MARK)[0] + ".py") if is_own(choice.name) else None
+
+
+def own(kind: str, text: str) -> Choice:
+    """What stands in the file under that name as a choice; `kind` is "defense" or "model".
+
+    Raises ValueError, in one line, for a file that cannot be read or run, a name that is not in it, or a setting that
+    it does not have.
+    """
+    file, _, rest = text.partition(MARK)
+    name, _, given = rest.partition(":")
+    thing = _found(kind, Path(file + ".py"), name)
+    full = f"{file}{MARK}{name}"
+    if isinstance(thing, type) and dataclasses.is_dataclass(thing) and hasattr(thing, "build"):
+        return with_settings(full, given, Method(thing, lambda settings, _: settings.build(), f"class in {file}.py"))
+    if not (callable(thing) or isinstance(thing, Defense | Model | Classifier)):
+        raise ValueError(f"{kind} {full} must be a {kind}, a function or a dataclass with build(), got {type(thing)}")
+    there: Any = thing
+    return with_settings(full, given, Method(NoSettings, lambda settings, _: there, f"{name} in {file}.py"))
+
+
+def tried_defense(name: str, built: Any, dataset: Dataset) -> Defense | Callable[[Model], Model]:
+    """A user's defence after it was tried on some held-out images; ValueError says in one line what is wrong with it.
+
+    Wrong are: another shape than the images', numbers that are not finite or outside [0, 1], keys that are ignored
+    although it is declared random, and answers that differ although it is not.
+    """
+    if not isinstance(built, Defense):
+        if not callable(built):
+            raise ValueError(f"{name} must give a Defense or a function Model -> Model, got {type(built).__name__}")
+        return lambda model: _tried_model(name, built(model), dataset)
+    images = _images(dataset)
+    defense = built if _traces(built.apply, built.params, images) else _on_host(name, built)
+    purified = _called(name, lambda keys: jax.jit(defense.apply)(defense.params, keys, images), 0, len(images))
+    if purified.shape != images.shape:
+        raise ValueError(f"{name} must return images of shape {images.shape}, as it gets, got {purified.shape}")
+    _check_finite(name, purified)
+    if purified.min() < -ROUNDING or purified.max() > 1 + ROUNDING:
+        low, high = purified.min(), purified.max()
+        raise ValueError(f"{name} must return images in [0, 1], got values from {low:.3g} to {high:.3g}: clip them")
+    _check_keys(name, defense.randomized, lambda keys: jax.jit(defense.apply)(defense.params, keys, images))
+    return defense
+
+
+def tried_model(name: str, built: Any, dataset: Dataset) -> Model:
+    """A user's model after it was tried on some held-out images; ValueError says in one line what is wrong with it."""
+    if isinstance(built, Model):
+        return _tried_model(name, built, dataset)
+    if isinstance(built, Classifier):
+        return _tried_model(name, undefended(built), dataset)
+    if isinstance(built, nnx.Module):
+        graph, state = nnx.split(built)
+        return _tried_model(name, _of_function(name, lambda p, x: nnx.merge(graph, p)(x), state, dataset), dataset)
+    if not callable(built):
+        raise ValueError(f"{name} must be a Model, a module or a function images -> scores, got {type(built).__name__}")
+    return _tried_model(name, _of_function(name, lambda params, images: built(images), (), dataset), dataset)
+
+
+def _of_function(name: str, scores: Callable, params: Any, dataset: Dataset) -> Model:
+    images = _images(dataset)
+    if _traces(lambda params, keys, images: scores(params, images), params, images):
+        classes = jax.eval_shape(scores, params, images).shape[-1]
+        return Model(name, params, lambda params, keys, images: scores(params, images), classes)
+    first, again = (_answer(name, scores, params, images) for _ in range(2))
+    if first.ndim != 2:
+        raise ValueError(f"{name} must return scores of shape ({len(images)}, classes), got {first.shape}")
+    _say_slower(name)
+    return hosted(name, lambda images, request: scores(params, images), first.shape[-1], bool((first != again).any()))
+
+
+def _answer(name: str, scores: Callable, params: Any, images: np.ndarray) -> np.ndarray:
+    try:
+        return np.asarray(scores(params, images))
+    except Exception as error:  # a stranger's code fails in any way
+        raise ValueError(f"{name} fails on images {images.shape}: {type(error).__name__}: {error}") from error
+
+
+def _tried_model(name: str, model: Any, dataset: Dataset) -> Model:
+    if not isinstance(model, Model):
+        raise ValueError(f"{name} must give a Model, got {type(model).__name__}")
+    images = _images(dataset)
+    ask = jax.jit(model.scores)
+    scores = _called(name, lambda keys: ask(model.params, keys, images), 0, len(images))
+    if scores.shape != (len(images), model.num_classes) or model.num_classes < len(dataset.classes):
+        expected = (len(images), max(model.num_classes, len(dataset.classes)))
+        raise ValueError(f"{name} must return scores of shape {expected}, got {scores.shape}")
+    _check_finite(name, scores)
+    _check_keys(name, model.randomized, lambda keys: ask(model.params, keys, images))
+    return model
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must return finite numbers, got {values[~np.isfinite(values)][0]}")
+
+
+def _check_keys(name: str, randomized: bool, ask: Callable) -> None:
+    """Whether answers differ from draw to draw as they are declared to."""
+    first = _called(name, ask, 0, PROBED)
+    differ = any((_called(name, ask, draw, PROBED) != first).any() for draw in range(1, DRAWS))
+    if randomized and not differ:
+        raise ValueError(f"{name} is declared random and ignores its keys: {DRAWS} draws gave one answer")
+    if differ and not randomized:
+        raise ValueError(f"{name} is declared deterministic (randomized=False) and answers differently each time")
+
+
+def _called(name: str, ask: Callable, draw: int, rows: int) -> np.ndarray:
+    try:
+        return np.asarray(ask(jax.random.split(jax.random.key(draw), rows)))
+    except Exception as error:  # a stranger's code fails in any way
+        raise ValueError(f"{name} fails: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+
+
+def _traces(function: Callable, params: Any, images: np.ndarray) -> bool:
+    """Whether jit can trace it; what fails for another reason fails again, and is told, when it runs on the host."""
+    try:
+        jax.eval_shape(function, params, jax.random.split(jax.random.key(0), len(images)), images)
+        return True
+    except Exception:  # tracers fail in foreign code in any way
+        return False
+
+
+def _on_host(name: str, defense: Defense) -> Defense:
+    """The defence through a callback; it gets its keys as (n, 2) uint32 numpy and images as float32 numpy."""
+    _say_slower(name)
+
+    apply_there: Callable = defense.apply
+
+    def answered(keys, images):
+        return np.asarray(apply_there(defense.params, np.asarray(keys), np.asarray(images)), np.float32)
+
+    def apply(params, keys, images):
+        shape = jax.ShapeDtypeStruct(images.shape, jnp.float32)
+        return jax.pure_callback(answered, shape, jax.random.key_data(keys), images, vmap_method="sequential")
+
+    return Defense(defense.name, (), apply, defense.randomized, has_gradient=False)
+
+
+def _say_slower(name: str) -> None:
+    print(f"{name} cannot be traced by jit: it runs on the host, slower and without a gradient", file=sys.stderr)
+
+
+def _images(dataset: Dataset) -> np.ndarray:
+    return np.asarray(dataset.test.images[np.arange(min(PROBED, len(dataset.test.images)))])
+
+
+def _found(kind: str, file: Path, name: str) -> Any:
+    if not file.is_file():
+        raise ValueError(f"{kind} must name a file that is there, got {file}")
+    module = _module(file.resolve(), file.stat().st_mtime_ns)
+    if not hasattr(module, name):
+        raise ValueError(f"{kind} must name something in {file}, got {name!r}")
+    return getattr(module, name)
+
+
+@cache
+def _module(file: Path, changed: int) -> Any:
+    """The file as a module, run once; its own folder is looked through for what it imports."""
+    spec = importlib.util.spec_from_file_location(f"own_{file.stem}_{changed}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a stranger's code fails in any way
+        raise ValueError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(file.parent))
+    return module

@@ -1,0 +1,113 @@
+"""The trained pool of purifiers as defences: one member, the average of all, a random one per image or per patch."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from defenses.data.dataset import training_images
+from defenses.evaluation import accuracy
+from defenses.model import defended
+from defenses.purifiers import convolutional, family
+from defenses.purifiers.family import PurifierFamily
+from defenses.purifiers.method import Method, Site
+from defenses.weights.cached import Identity, Weights, obtain
+
+SIZE = len(convolutional.Recipe().members)
+SOURCE = "small residual networks trained here; "
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Settings of what uses the whole pool."""
+
+    members: int = SIZE
+    """Purifiers that are used, the first ones of the pool; from 1 to all 8."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when out of range."""
+        if not 1 <= self.members <= SIZE:
+            raise ValueError(f"members must be in [1, {SIZE}], got {self.members}")
+
+
+@dataclass(frozen=True)
+class Patchwise(Pool):
+    """Settings of the patch-wise choice."""
+
+    patch_size: int = 4
+    """Side of a patch in pixels, >= 1; it must divide the sides of the image."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when out of range."""
+        super().__post_init__()
+        if self.patch_size < 1:
+            raise ValueError(f"patch_size must be >= 1, got {self.patch_size}")
+
+
+@dataclass(frozen=True)
+class Member:
+    """Settings of a single purifier."""
+
+    member: int = 0
+    """Which one of the pool, from 0."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when out of range."""
+        if not 0 <= self.member < SIZE:
+            raise ValueError(f"member must be in [0, {SIZE - 1}], got {self.member}")
+
+
+def weights(site: Site) -> Weights:
+    """Weights of the pool; trains it, and the classifier that it protects where that is small, on a cache miss.
+
+    The card reports the accuracy of the protected classifier behind the pool's average. Raises ValueError where the
+    data set has no images to train on.
+    """
+    dataset = site.dataset()
+    training_images(dataset)  # before anything is written
+    recipe, victim = convolutional.Recipe(), site.protected()
+
+    def measure(params: PyTree) -> Mapping[str, int | float]:
+        averaged = family.average(convolutional.family(recipe, params))
+        return accuracy(defended(victim, averaged), dataset.test, site.seed)._asdict()
+
+    return obtain(
+        Identity("purifiers", dataset.name, site.seed, {"victim": dict(victim.origin), **asdict(recipe)}),
+        site.models,
+        jax.eval_shape(lambda: convolutional.initial(recipe, dataset.image_shape[-1], site.seed)),
+        lambda: convolutional.train(recipe, dataset, victim, site.seed),
+        measure,
+    )
+
+
+def trained(site: Site) -> PurifierFamily:
+    """The pool, trained on a cache miss."""
+    return convolutional.family(convolutional.Recipe(), weights(site).params)
+
+
+def _first(settings: Pool, pool: PurifierFamily) -> PurifierFamily:
+    return pool if settings.members == pool.size else family.members(pool, np.arange(settings.members))
+
+
+MEMBER = Method(
+    Member, lambda settings, pool: family.member(pool, settings.member), SOURCE + "one alone", train=trained
+)
+AVERAGE = Method(
+    Pool, lambda settings, pool: family.average(_first(settings, pool)), SOURCE + "their mean image", train=trained
+)
+RANDOM = Method(
+    Pool,
+    lambda settings, pool: family.random_choice(_first(settings, pool)),
+    SOURCE + "one per query, after arXiv 2401.10586",
+    randomized=True,
+    train=trained,
+)
+PATCHWISE = Method(
+    Patchwise,
+    lambda settings, pool: family.patchwise_choice(_first(settings, pool), settings.patch_size),
+    SOURCE + "one per patch and query, after arXiv 2401.10586",
+    randomized=True,
+    train=trained,
+)

@@ -1,0 +1,81 @@
+"""The table of defences, one line each, and defences as text: `random-purifier:members=4+gaussian-noise:std=0.02`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Annotated, Any
+
+from defenses.defense import Defense, compose
+from defenses.model import Model, defended
+from defenses.names import Choice, one, read, several
+from defenses.own import is_own, own, tried_defense
+from defenses.purifiers import averaging, gaussian_noise, identity, mean_filter, pool, quantizer
+from defenses.purifiers.method import Method, Site
+
+DEFENSES: dict[str, Method] = {
+    "none": identity.METHOD,
+    "gaussian-noise": gaussian_noise.METHOD,
+    "mean-filter": mean_filter.METHOD,
+    "quantizer": quantizer.METHOD,
+    "random-quantizer": quantizer.RANDOM,
+    "purifier": pool.MEMBER,
+    "average-purifier": pool.AVERAGE,
+    "random-purifier": pool.RANDOM,
+    "patchwise-purifier": pool.PATCHWISE,
+    "mean-of": averaging.METHOD,
+}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Defences one after the other, in the order in which an image meets them."""
+
+    parts: tuple[Choice, ...]
+
+    def __str__(self) -> str:
+        """The text that `read_defense` reads as this chain."""
+        return "+".join(map(str, self.parts))
+
+
+def read_defense(text: str) -> Chain:
+    """`name`, `name:setting=value,...` or FILE.py:NAME, or several joined by +; ValueError says what is wrong."""
+    return Chain(tuple(_read(part) for part in text.split("+")))
+
+
+def _read(text: str) -> Choice:
+    return own("defense", text) if is_own(text) else read("defense", text, DEFENSES)
+
+
+def defense_choices(*texts: str) -> tuple[Chain, ...]:
+    """Several of them, as a default of an option."""
+    return tuple(map(read_defense, texts))
+
+
+def build(chain: Chain, site: Site) -> Callable[[Model], Model]:
+    """What puts the chain in front of a model, whose name is then the chain's; trains what has to be trained."""
+    parts = [_built(part, site) for part in chain.parts]
+    guards = []
+    for is_defense, group in groupby(parts, lambda part: isinstance(part, Defense)):
+        members: list[Any] = list(group)
+        guards += [_before(members)] if is_defense else members
+
+    def guarded(model: Model) -> Model:
+        for guard in reversed(guards):
+            model = guard(model)
+        return model._replace(name=str(chain))
+
+    return guarded
+
+
+def _built(part: Choice, site: Site) -> Defense | Callable[[Model], Model]:
+    built = part.row.build(part.settings, None if part.row.train is None else part.row.train(site))
+    return tried_defense(part.name, built, site.dataset()) if is_own(part.name) else built
+
+
+def _before(members: list[Defense]) -> Callable[[Model], Model]:
+    defense = members[0] if len(members) == 1 else compose(*members)
+    return lambda model: defended(model, defense)
+
+
+DefenseOption = Annotated[Chain, one(Chain, read_defense, "DEFENSE")]
+DefenseOptions = Annotated[tuple[Chain, ...], several(Chain, read_defense, "DEFENSE")]
