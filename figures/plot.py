@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -34,13 +34,13 @@ def never_run(plot: Plot, out: Path) -> list[str]:
 
 
 def victim(record: Record) -> str:
-    """Model and data set of the record, as in `cnn on digits`; ValueError as `victim_options`."""
+    """Models and data set of the record, as in `cnn on digits`; ValueError as `victim_options`."""
     options = victim_options(record)
-    return f"{options['model']} on {options['dataset']}"
+    return f"{', '.join(options['model'])} on {options['dataset']}"
 
 
-def victim_options(record: Record) -> dict[str, str | None]:
-    """The network that was looked at: its model, dataset and weights (a file, or None for the default ones).
+def victim_options(record: Record) -> dict[str, Any]:
+    """The networks that were looked at: list of models, dataset and weights (a file, or None for the default ones).
 
     Raises ValueError naming the command to run again for a record that does not say.
     """

@@ -30,7 +30,8 @@ def summarise(out: Path) -> dict[str, Any]:
     report = _report(attack, "attack")
     made = [str(path) for name in PLOTS for path in files(name, out) if path.exists()]
     return {
-        **{key: victim[key] for key in ("model", "dataset")},
+        "model": ", ".join(victim["model"]),
+        "dataset": victim["dataset"],
         **{key: report[key] for key in ("query_budget", "norm", "epsilon", "stopping")},
         "images": attack.data.sizes["image"],
         "defenses": _defenses(report["rows"]),
@@ -40,15 +41,16 @@ def summarise(out: Path) -> dict[str, Any]:
     }
 
 
-def _verification(out: Path, victim: dict[str, str | None]) -> Record:
+def _verification(out: Path, victim: dict[str, Any]) -> Record:
     """The newest record `verify` of that victim; ValueError names the command that makes one."""
     for manifest in manifests(out, "verify"):
         record = read(manifest.parent)
         if record.manifest.get("config", {}).get("victim") == victim:
             return record
-    options = [word for key, value in victim.items() if value is not None for word in (f"--{key}", value)]
+    given = {key: value if isinstance(value, list) else [value] for key, value in victim.items() if value is not None}
+    options = [word for key, values in given.items() for word in (f"--{key}", *values)]
     raise ValueError(
-        f"no record of verify of {victim['model']} on {victim['dataset']} under {out}, which was attacked; "
+        f"no record of verify of {', '.join(victim['model'])} on {victim['dataset']} under {out}, which was attacked; "
         f"run `{shlex.join(['python', '-m', 'sims', 'verify', *options])}` first"
     )
 

@@ -18,7 +18,7 @@ from sims.experiments.experiment import (
     check_seed,
 )
 from sims.measurements import noise_diversity, pool_diversity
-from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
+from sims.victims.victim import Victim, VictimOptions, check_one_model, load_victim, seconds_per_row, victim_inputs
 from theory.catalogue import find
 
 
@@ -47,6 +47,7 @@ class Config:
         """Raise ValueError naming the first setting outside its range."""
         check_counts(self, pool_sizes=2, patches_per_side=1, images=2, pools=1, draws=2)
         check_seed(self.seed)
+        check_one_model(self.victim)
         check_positive(self, "noise_levels")
         check_different(self, "defenses", "pool_sizes", "patches_per_side", "noise_levels")
         _patch_sizes(self)

@@ -28,7 +28,7 @@ from sims.verification import (
 )
 from sims.verification.check import Check, Row, run_check
 from sims.verification.controls import caught, controls
-from sims.victims.victim import VictimOptions, seconds_per_row, victim_inputs
+from sims.victims.victim import VictimOptions, check_one_model, seconds_per_row, victim_inputs
 from theory.catalogue import CATALOGUE, find
 
 SECTIONS = (
@@ -59,6 +59,7 @@ class Config:
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown label or a negative seed."""
         check_seed(self.seed)
+        check_one_model(self.victim)
         for label in self.statements:
             find(label)
 

@@ -28,7 +28,7 @@ from sims.peers.peer import Outcome, Peer, Task, run_peer
 from sims.peers.table import PEERS, find_peer, peer_versions
 from sims.victims.oracle import oracle_of
 from sims.victims.starts import starting_images
-from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
+from sims.victims.victim import Victim, VictimOptions, check_one_model, load_victim, seconds_per_row, victim_inputs
 
 SIDES = ("ours", "theirs")
 RUNS = ("images alone", "images together")
@@ -65,8 +65,7 @@ class Config:
         check_seed(self.seed)
         check_ball(self.epsilon)
         check_different(self, "pairs")
-        if len(self.victim.model) > 1:
-            raise ValueError(f"model must be one here, got {self.victim.models}")
+        check_one_model(self.victim)
         Schedule(self.query_budget, self.rows, self.tile)
         for name in self.pairs:
             peer = find_peer(name)

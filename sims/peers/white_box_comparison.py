@@ -27,7 +27,7 @@ from sims.peers.gradient_attacks import GradientPeer, GradientTask, find_gradien
 from sims.peers.gradients import differentiable_module
 from sims.peers.table import peer_versions
 from sims.victims.oracle import oracle_of
-from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs
+from sims.victims.victim import Victim, VictimOptions, check_one_model, load_victim, seconds_per_row, victim_inputs
 from sims.white_box.cost import passes
 from sims.white_box.restarts import AttackPlan, with_restarts
 
@@ -58,8 +58,7 @@ class Config:
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
         check_counts(self, images=2, starts=1)
-        if len(self.victim.model) > 1:
-            raise ValueError(f"model must be one here, got {self.victim.models}")
+        check_one_model(self.victim)
         check_seed(self.seed)
         check_ball(self.epsilon)
         check_different(self, "pairs")

@@ -67,6 +67,12 @@ class VictimOptions:
         return f"{self.models} on {self.dataset}"
 
 
+def check_one_model(options: VictimOptions) -> None:
+    """Raise ValueError where several models were named for what looks at one."""
+    if len(options.model) > 1:
+        raise ValueError(f"model must be one here, got {options.models}")
+
+
 class Victim(NamedTuple):
     """Models by name, and the held-out images (n, h, w, c) that all of them classify correctly undefended.
 

@@ -8,11 +8,14 @@ from defenses.defense import Defense, compose
 from defenses.purifiers.gaussian_noise import gaussian_noise
 from defenses.purifiers.identity import identity
 from defenses.purifiers.mean_filter import mean_filter
+from defenses.purifiers.table import DEFENSES
 
 
-@pytest.fixture(scope="module", params=list(zoo.DEFENSES))
+@pytest.fixture(scope="module", params=[name for name in DEFENSES if name != "mean-of"])
 def defense(request, purifiers, folders):
-    return zoo.defense(request.param, folders=folders)
+    """Every defence of the table that takes images to images, at its default settings."""
+    method, site = DEFENSES[request.param], zoo.site("digits", 0, folders)
+    return method.build(method.settings(), None if method.train is None else method.train(site))
 
 
 def apply(defense, keys, images):

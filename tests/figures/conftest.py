@@ -9,7 +9,7 @@ from theory.catalogue import CATALOGUE, find
 
 DEFENSES = ["average-purifier", "random-purifier", "patchwise-purifier"]
 BUDGET = 200
-VICTIM = {"victim": {"model": "cnn", "dataset": "digits", "weights": None}}
+VICTIM = {"victim": {"model": ["cnn"], "dataset": "digits", "weights": None}}
 
 
 def moments(dimension=64, variance=2.0):
@@ -149,14 +149,14 @@ def masking():
 SYNTHETIC = {make.__name__: make for make in (moments, convergence, diversity, attack, verify, masking)}
 
 
-LONG_NAMES = ["gaussian-noise:0.0003", "patchwise-purifier", "gaussian-noise:0.01"]
+LONG_NAMES = ["gaussian-noise:std=0.0003", "patchwise-purifier", "gaussian-noise:std=0.01"]
 LONG_BUDGET = 10_000
 
 
 def lengthened(name):
     """A record as of a network with a long name on large colour images, behind defences with long names."""
     data, manifest = moments(150_528, 1.234e-5) if name == "moments" else SYNTHETIC[name]()
-    config = {**manifest["config"], "victim": {"model": "resnet50-v1", "dataset": "imagenet", "weights": None}}
+    config = {**manifest["config"], "victim": {"model": ["resnet50-v1"], "dataset": "imagenet", "weights": None}}
     if name == "moments":
         data = data.assign(case=("curve", [*data["case"].values[:2], *LONG_NAMES[:2]]))
     if name == "diversity":

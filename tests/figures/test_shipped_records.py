@@ -24,19 +24,19 @@ def test_shipped_record_draws_its_picture(name, experiment, folder, panels):
     assert not [word for word in record.manifest["argv"] if "/" in word]
 
 
-@pytest.mark.parametrize("quantizer", ["quantizer:6", "random-quantizer:12"])
+@pytest.mark.parametrize("quantizer", ["quantizer:levels=6", "random-quantizer:levels=12"])
 def test_a_quantizer_on_cifar10_hides_its_gradient(quantizer):
     """Flagged; BPDA, with EOT where it is random, breaks it; the exact gradient does not, and blind PGD far less.
 
     Blind to the rounding it leaves half of what was right; blind to the coin, a third.
     """
     record = read(DATA / "cifar10" / "masking")
-    assert record.manifest["report"]["flagged"] == ["quantizer:6", "random-quantizer:12"]
+    assert record.manifest["report"]["flagged"] == ["quantizer:levels=6", "random-quantizer:levels=12"]
     left, clean = (record.data[name].sel(defense=quantizer) for name in ("robust", "clean"))
     around, blind = (left.sel(probe=probe).values for probe in ("around", "blind"))
     assert min(left.sel(probe=["base", "longer"]).mean("image").values) > 0.85 * clean.values.mean()
     assert around.mean() < 0.05
-    assert blind.mean() >= (0.5 if quantizer == "quantizer:6" else 0.33) * clean.values.mean()
+    assert blind.mean() >= (0.5 if quantizer == "quantizer:levels=6" else 0.33) * clean.values.mean()
     gap = blind - around
     assert gap.mean() > 0.2
     assert gap.mean() > 4 * gap.std(ddof=1) / np.sqrt(len(gap))

@@ -33,11 +33,17 @@ BAD = {
     "less than a step": (["attack", "--query-budget", "20"], "query_budget must be > 20, one step of nes"),
     "network without weights": (["attack", "--model", "resnet20"], "no weights of resnet20 for digits"),
     "unknown data set": (["moments", "--dataset", "svhn"], "dataset must be one of digits"),
-    "strength of a fixed defence": (["attack", "--defenses", "mean-filter:2"], "takes no strength"),
-    "strength that is no number": (
-        ["moments", "--defenses", "gaussian-noise:x"],
-        "no strength that gaussian",
+    "setting without a name": (
+        ["attack", "--defenses", "mean-filter:2"],
+        "a setting of mean-filter must be one of size",
     ),
+    "setting that is no number": (
+        ["moments", "--defenses", "gaussian-noise:std=x"],
+        "gaussian-noise:std must be a number",
+    ),
+    "defence without settings": (["attack", "--defenses", "none:std=1"], "a setting of none must be left out"),
+    "the second of two defences": (["attack", "--defenses", "none+quantiser"], "defense must be one of none, gaussian"),
+    "two models for one": (["verify", "--model", "cnn", "orthogonal"], "model must be one here, got cnn, orthogonal"),
     "weights of a small network": (["moments", "--weights", "f.th"], "weights can be given for resnet20"),
     "weights that are not there": (["moments", "--model", "resnet20", "--weights", "f.th"], "got f.th"),
     "unstable step": (["convergence", "--step-fraction", "1.5"], "step_fraction must be < 1, got 1.5"),
@@ -55,7 +61,10 @@ BAD = {
         ["masking", "--views", "20", "--images", "12"],
         "views must be <= 12, the images, got 20",
     ),
-    "levels that are none": (["masking", "--defenses", "quantizer:1"], "levels must be a whole number >= 2, got 1"),
+    "levels that are none": (
+        ["masking", "--defenses", "quantizer:levels=1"],
+        "levels must be >= 2, got 1",
+    ),
     "too large a pool": (["diversity", "--pool-sizes", "50"], "pool_sizes must be <= 8"),
 }
 

@@ -9,6 +9,7 @@ from defenses.classifiers.classifier import Classifier
 from defenses.data import digits
 from defenses.evaluation import accuracy
 from defenses.files.folders import Folders
+from defenses.model import defended
 from defenses.purifiers.identity import identity
 
 
@@ -42,7 +43,7 @@ def test_bits_of_a_row_ignore_neighbours_and_position(classifier):
 
 
 def test_cnn_is_accurate_on_held_out_digits(cnn, held_out):
-    measured = accuracy(cnn, identity(), held_out, seed=0)
+    measured = accuracy(defended(cnn, identity()), held_out, seed=0)
     assert measured.images == 599
     assert measured.accuracy >= 0.98
     expected = np.sqrt(measured.accuracy * (1 - measured.accuracy) / 599)
@@ -52,9 +53,9 @@ def test_cnn_is_accurate_on_held_out_digits(cnn, held_out):
 def test_accuracy_counts_the_right_rows(cnn, held_out):
     predicted = np.asarray(cnn.logits(cnn.params, jnp.asarray(held_out.images)).argmax(-1))
     share = float((predicted == held_out.labels).mean())
-    assert accuracy(cnn, identity(), held_out, seed=0).accuracy == pytest.approx(share)
+    assert accuracy(defended(cnn, identity()), held_out, seed=0).accuracy == pytest.approx(share)
     wrong = held_out._replace(labels=((predicted + 1) % 10).astype(np.int32))
-    assert accuracy(cnn, identity(), wrong, seed=0).accuracy == 0
+    assert accuracy(defended(cnn, identity()), wrong, seed=0).accuracy == 0
 
 
 def test_training_is_reproducible_bit_for_bit():
@@ -71,7 +72,7 @@ def test_seeds_differ():
 def test_accuracy_refuses_images_of_another_shape(cnn, held_out):
     wide = held_out._replace(images=held_out.images.repeat(2, axis=2))
     with pytest.raises(ValueError, match=r"images of shape \(8, 8, 1\) for cnn, got \(8, 16, 1\)"):
-        accuracy(cnn, identity(), wide, seed=0)
+        accuracy(defended(cnn, identity()), wide, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from defenses import zoo
 from defenses.classifiers import orthogonal
 from defenses.evaluation import accuracy
+from defenses.model import defended
 from defenses.purifiers.identity import identity
 
 
@@ -57,7 +58,7 @@ def test_layers_are_orthogonal(network):
 
 
 def test_accuracy(network, held_out):
-    assert accuracy(network, identity(), held_out, seed=0).accuracy >= 0.95
+    assert accuracy(defended(network, identity()), held_out, seed=0).accuracy >= 0.95
 
 
 def test_constants_are_the_closed_forms(constants):

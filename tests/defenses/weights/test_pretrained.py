@@ -17,6 +17,7 @@ from defenses.data.normalization import IMAGENET, NORMALIZATIONS
 from defenses.evaluation import accuracy
 from defenses.files.folders import Folders
 from defenses.files.resize import Resize
+from defenses.model import defended
 from defenses.purifiers.identity import identity
 from defenses.weights import file as weights_file
 from defenses.weights import pretrained
@@ -170,7 +171,7 @@ def test_scores_that_are_not_finite_are_no_accuracy(place, params):
     write(place.models / "cifar10-resnet20-seed0-abc.safetensors", jax.tree.map(lambda leaf: 1e30 * leaf, params))
     classifier = zoo.classifier("resnet20", "cifar10", 0, place)
     with pytest.raises(ValueError, match=r"resnet20 must give finite scores, not so for images 0\.\.1"):
-        accuracy(classifier, identity(), Split(BLANK + 0.5, np.zeros(2, np.int32)), 0)
+        accuracy(defended(classifier, identity()), Split(BLANK + 0.5, np.zeros(2, np.int32)), 0)
 
 
 def test_networks_that_cannot_be_trained_here_are_not_advised_to_be(place):

@@ -14,9 +14,10 @@ from figures.plot import gather
 from figures.registry import PLOTS
 from sims import records
 from sims.experiments.verify import Config
+from sims.records import settings_of
 
-CNN = {"model": "cnn", "dataset": "digits", "weights": None}
-RESNET = {"model": "resnet20", "dataset": "cifar10", "weights": None}
+CNN = {"model": ["cnn"], "dataset": "digits", "weights": None}
+RESNET = {"model": ["resnet20"], "dataset": "cifar10", "weights": None}
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -104,7 +105,7 @@ def test_the_command_it_names_is_one_that_verify_takes(add, tmp_path, capsys):
     add("attack", RESNET)
     assert main(["summary", "--out", str(tmp_path)]) == 2
     words = shlex.split(capsys.readouterr().err.split("`")[1])
-    assert vars(tyro.cli(Config, args=words[4:]).victim) == RESNET
+    assert settings_of(tyro.cli(Config, args=words[4:]).victim) == RESNET
 
 
 def test_summary_of_an_attack_that_names_no_victim_is_refused(add, tmp_path, capsys):

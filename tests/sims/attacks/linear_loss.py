@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sims.attacks.table import build_attack
+from sims.attacks.table import build_attack, read_attack
 from sims.victims.oracle import Answer
 
 SHAPE, SIZE, EPSILON = (4, 4, 2), 32, 0.1
@@ -21,7 +21,7 @@ def linear(rows):
 @cache
 def driven(text, threat, steps):
     """`steps` steps on the linear loss, which never fools: the states after each, and the queries of each."""
-    attack = build_attack(text, threat)
+    attack = build_attack(read_attack(text), threat)
 
     def step(state, key):
         queries = attack.ask(key, state)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from sympy import parse_expr
 
+from defenses.model import defended
 from sims.attacks.attack import Threat
-from sims.attacks.table import ATTACKS, build_attack, parse_attack, spelled
+from sims.attacks.table import ATTACKS, build_attack, read_attack
 from sims.engine.run import Schedule, run_attack
 from sims.engine.slots import EXHAUSTED, FOOLED
-from sims.victims.oracle import Answer, label_oracle, loss_oracle
+from sims.victims.oracle import Answer, oracle_of
 from tests.sims.small_victims import SHAPE, images, labels_of, linear_classifier, no_defense
 
 COUNT, BUDGET = 24, 119  # pays for the probes of a last step, but not for its check
@@ -33,7 +34,6 @@ SETTINGS = {
 FALLEN = {"null": 0.0, "sign-opt": 0.3}
 """Share of the images that must fall, 0.4 where nothing is said."""
 CASES = [(name, norm) for name, method in ATTACKS.items() for norm in method.norms]
-ORACLES = {"loss": loss_oracle, "label": label_oracle}
 
 
 class Killed(Exception):
@@ -67,9 +67,9 @@ class Witness:
 def finished(request, tmp_path_factory):
     """One run of one attack, and the same run killed in its third chunk and resumed."""
     name, norm = request.param
-    attack = build_attack(SETTINGS.get(name) or name, Threat(norm, EPSILON[norm], BUDGET))
+    attack = build_attack(read_attack(SETTINGS.get(name) or name), Threat(norm, EPSILON[norm], BUDGET))
     witness = Witness()
-    oracle = ORACLES[attack.feedback](witness.classifier(), no_defense())
+    oracle = oracle_of(defended(witness.classifier(), no_defense()), attack.feedback)
     path, chunks = tmp_path_factory.mktemp(name) / "state.npz", []
 
     def kill(finished, rows):
@@ -110,9 +110,9 @@ def test_success_is_true_exactly_when_the_image_fools(finished):
 @pytest.mark.parametrize("text", [*(SETTINGS.get(name) or name for name in ATTACKS), "square:reevaluate=true"])
 def test_a_step_costs_what_the_table_says(text):
     """Rows asked for in the last whole step of four asks; descents ask twice a step, for probes and for the check."""
-    choice = parse_attack(text)
+    choice = read_attack(text)
     method = ATTACKS[choice.name]
-    attack = build_attack(text, Threat(method.norms[0], 0.1, 1000))
+    attack = build_attack(read_attack(text), Threat(method.norms[0], 0.1, 1000))
     state, rows = attack.init(jax.random.key(0), IMAGES[0], IMAGES[1]), []
     for i in range(4):
         queries = attack.ask(jax.random.key(i), state)
@@ -168,7 +168,7 @@ def test_state_keeps_its_types(finished):
 @pytest.mark.parametrize(("name", "norm"), CASES)
 def test_it_is_what_its_row_says(name, norm):
     method = ATTACKS[name]
-    assert build_attack(name, Threat(norm)).feedback == method.feedback
+    assert build_attack(read_attack(name), Threat(norm)).feedback == method.feedback
     assert method.source
 
 
@@ -177,7 +177,7 @@ def test_a_norm_that_an_attack_does_not_have_is_named():
         for threat in (Threat("linf"), Threat("l2")):
             if threat.norm not in method.norms:
                 with pytest.raises(ValueError, match=f"norm must be .* for {name}"):
-                    build_attack(name, threat)
+                    build_attack(read_attack(name), threat)
 
 
 @pytest.mark.parametrize(
@@ -210,11 +210,11 @@ def test_bad_threats_are_named(change, message):
 )
 def test_bad_attacks_are_named(text, message):
     with pytest.raises(ValueError, match=message):
-        build_attack(text, Threat())
+        build_attack(read_attack(text), Threat())
 
 
 def test_settings_are_read_and_spelled():
-    assert parse_attack("nes:num_directions=3,smoothing_radius=0.5").settings.num_directions == 3
-    assert parse_attack("square:reevaluate=true").settings.reevaluate
+    assert read_attack("nes:num_directions=3,smoothing_radius=0.5").settings.num_directions == 3
+    assert read_attack("square:reevaluate=true").settings.reevaluate
     for text in ("null", "nes:smoothing_radius=0.5,num_directions=3", "square:reevaluate=true,average=4"):
-        assert spelled(parse_attack(text)) == text
+        assert spelled(read_attack(text)) == text

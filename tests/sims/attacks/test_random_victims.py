@@ -13,12 +13,14 @@ import pytest
 
 from defenses.classifiers.classifier import Classifier
 from defenses.defense import Defense
+from defenses.model import defended
 from sims.attacks.attack import Attack, Threat
-from sims.attacks.table import ATTACKS, build_attack
+from sims.attacks.table import ATTACKS, build_attack, read_attack
 from sims.engine.run import Result, Schedule, run_attack
 from sims.engine.slots import EXHAUSTED, FOOLED, GAVE_UP
+from sims.engine.stopping import stopping_rule
 from sims.measurements.fresh_draws import times_fooled
-from sims.victims.oracle import label_oracle, loss_oracle
+from sims.victims.oracle import oracle_of
 from tests.sims.attacks.test_attacks import EPSILON, SETTINGS
 from tests.sims.small_victims import images, labels_of, linear_classifier, noise, patchwise
 
@@ -72,7 +74,10 @@ def by_first_pixel(dark: Attack, bright: Attack) -> Attack:
 
 
 DEFENSE = one_of_the_victims()
-ORACLES = {"loss": loss_oracle(watched(), DEFENSE), "label": label_oracle(watched(), DEFENSE)}
+ORACLES = {
+    "loss": oracle_of(defended(watched(), DEFENSE), "loss"),
+    "label": oracle_of(defended(watched(), DEFENSE), "label"),
+}
 
 
 class Run(NamedTuple):
@@ -89,7 +94,7 @@ def runs(name: str, stopping: str) -> list[Run]:
     """The attack on each of the victims, in all its norms."""
     norms = ATTACKS[name].norms
     text = SETTINGS.get(name) or name
-    attacks = [build_attack(text, Threat(norm, EPSILON[norm], BUDGET)) for norm in norms]
+    attacks = [build_attack(read_attack(text), Threat(norm, EPSILON[norm], BUDGET)) for norm in norms]
     attack = by_first_pixel(*attacks) if len(norms) == 2 else attacks[0]
     chosen = np.where(BRIGHT, norms[-1], norms[0])
     return [Run(chosen, *on_victim(attack, number, stopping)) for number in range(len(VICTIMS))]
@@ -100,7 +105,7 @@ def on_victim(attack: Attack, number: int, stopping: str) -> tuple[Result, int, 
         ORACLES[feedback]._replace(params=(jnp.int32(number), CLASSIFIER.params))
         for feedback in (attack.feedback, "loss")
     )
-    key, ids, schedule = jax.random.key(1), np.arange(COUNT), Schedule(BUDGET, 16, 8, stopping=stopping)
+    key, ids, schedule = jax.random.key(1), np.arange(COUNT), Schedule(BUDGET, 16, 8, stopping=stopping_rule(stopping))
     SEEN.clear()
     result = run_attack(key, attack, oracle, IMAGES, LABELS, ids, schedule, starts=IMAGES[::-1].copy())
     jax.effects_barrier()

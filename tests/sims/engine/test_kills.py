@@ -8,10 +8,11 @@ import jax
 import numpy as np
 import pytest
 
+from defenses.model import defended
 from sims.attacks.attack import Threat
-from sims.attacks.table import build_attack
+from sims.attacks.table import build_attack, read_attack
 from sims.engine.run import Schedule, run_attack
-from sims.victims.oracle import loss_oracle
+from sims.victims.oracle import oracle_of
 from tests.sims.small_victims import images, labels_of, linear_classifier, noise
 
 COUNT, BUDGET, KILLS = 256, 60, 10
@@ -22,8 +23,8 @@ def attack_all(path=None, pause=0.0):
     classifier, rows = linear_classifier(), images(COUNT)
     return run_attack(
         jax.random.key(3),
-        build_attack("square:initial_fraction=0.5", Threat("linf", 0.05, BUDGET)),
-        loss_oracle(classifier, noise(0.02)),
+        build_attack(read_attack("square:initial_fraction=0.5"), Threat("linf", 0.05, BUDGET)),
+        oracle_of(defended(classifier, noise(0.02)), "loss"),
         rows,
         labels_of(classifier, rows),
         np.arange(COUNT),

@@ -9,20 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from defenses.model import defended
 from sims.attacks.attack import Threat
-from sims.attacks.table import build_attack
+from sims.attacks.table import build_attack, read_attack
 from sims.engine.run import Schedule, run_attack
 from sims.engine.slots import EXHAUSTED, NON_FINITE, STATUS
-from sims.victims.oracle import averaged, loss_oracle
+from sims.victims.oracle import averaged, oracle_of
 from tests.sims.small_victims import images, labels_of, linear_classifier, no_defense, noise
 
 KEY, COUNT, BUDGET = jax.random.key(3), 64, 60
 CLASSIFIER, IMAGES = linear_classifier(), images(COUNT)
 LABELS, IDS = labels_of(CLASSIFIER, IMAGES), np.arange(COUNT)
-ORACLE = loss_oracle(CLASSIFIER, noise(0.02))
+ORACLE = oracle_of(defended(CLASSIFIER, noise(0.02)), "loss")
 THREAT = Threat("linf", 0.05, BUDGET)
-NES = build_attack("nes:smoothing_radius=0.05,num_directions=3,step_fraction=0.4", THREAT)
-SQUARE = build_attack("square:initial_fraction=0.5", THREAT)
+NES = build_attack(read_attack("nes:smoothing_radius=0.05,num_directions=3,step_fraction=0.4"), THREAT)
+SQUARE = build_attack(read_attack("square:initial_fraction=0.5"), THREAT)
 
 
 def run(attack=SQUARE, oracle=ORACLE, rows=slice(None), chunk=50, **options):
@@ -95,8 +96,8 @@ def test_a_killed_process_loses_nothing(tmp_path):
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
     path = tmp_path / "state.npz"
     run(checkpoint=path)
-    stronger = build_attack("square:initial_fraction=0.5", Threat("linf", 0.2, BUDGET))
-    other = loss_oracle(CLASSIFIER._replace(params=2 * CLASSIFIER.params), noise(0.02))
+    stronger = build_attack(read_attack("square:initial_fraction=0.5"), Threat("linf", 0.2, BUDGET))
+    other = oracle_of(defended(CLASSIFIER._replace(params=2 * CLASSIFIER.params), noise(0.02)), "loss")
     for attack, oracle in ((NES, ORACLE), (stronger, ORACLE), (SQUARE, other)):
         with pytest.raises(ValueError, match="belongs to another run"):
             run(attack, oracle, checkpoint=path)
@@ -119,7 +120,7 @@ def counting(classifier, seen):
 @pytest.mark.parametrize("attack", [NES, SQUARE], ids=["nes", "square"])
 def test_queries_are_the_rows_a_counting_classifier_saw(attack, repeats):
     seen = []
-    oracle = loss_oracle(counting(CLASSIFIER, seen), noise(0.02))
+    oracle = oracle_of(defended(counting(CLASSIFIER, seen), noise(0.02)), "loss")
     result = run(attack, averaged(oracle, repeats) if repeats > 1 else oracle)
     jax.effects_barrier()
     assert sum(seen) == result.evaluated + result.padded
@@ -144,7 +145,7 @@ def test_no_gradient_of_the_victim_is_ever_used():
 
     classifier = CLASSIFIER._replace(logits=lambda params, x: CLASSIFIER.logits(params, guarded(x)))
     for attack in (NES, SQUARE):
-        assert run(attack, loss_oracle(classifier, no_defense()), rows=slice(0, 4)).evaluated > 0
+        assert run(attack, oracle_of(defended(classifier, no_defense()), "loss"), rows=slice(0, 4)).evaluated > 0
     with pytest.raises(AssertionError):
         jax.grad(lambda x: classifier.logits(classifier.params, x).sum())(jnp.asarray(IMAGES[:1]))
 
@@ -156,7 +157,7 @@ def test_a_non_finite_answer_stops_the_image_and_is_reported():
         scores = CLASSIFIER.logits(params, x)
         return jnp.where(x[:, 0, 0, :] < 0.45, jnp.nan, scores)
 
-    result = run(SQUARE, loss_oracle(CLASSIFIER._replace(logits=logits), no_defense()))
+    result = run(SQUARE, oracle_of(defended(CLASSIFIER._replace(logits=logits), no_defense()), "loss"))
     stopped = result.status == STATUS.index("non-finite answer")
     assert stopped[IMAGES[:, 0, 0, 0] < 0.4].all()
     assert not stopped[IMAGES[:, 0, 0, 0] > 0.5].any()
@@ -179,7 +180,7 @@ def test_one_trace_serves_the_whole_run():
         traces.append(len(x))
         return CLASSIFIER.logits(params, x)
 
-    run(SQUARE, loss_oracle(CLASSIFIER._replace(logits=logits), no_defense()), chunk=5)
+    run(SQUARE, oracle_of(defended(CLASSIFIER._replace(logits=logits), no_defense()), "loss"), chunk=5)
     assert set(traces) <= {8, 1}  # the tile, and the shape-only pass of one step
     assert len(traces) <= 3
 

@@ -7,12 +7,13 @@ import pytest
 
 from defenses.classifiers.classifier import Classifier
 from defenses.defense import Defense
+from defenses.model import defended
 from sims.attacks.attack import Threat
-from sims.attacks.table import build_attack
+from sims.attacks.table import build_attack, read_attack
 from sims.engine.run import Schedule, run_attack
 from sims.engine.stopping import StoppingRule, stopping_rule
 from sims.measurements.fresh_draws import times_fooled
-from sims.victims.oracle import loss_oracle
+from sims.victims.oracle import oracle_of
 from tests.sims.small_victims import SHAPE
 
 P, COUNT, BUDGET = 0.4, 1500, 6
@@ -32,7 +33,7 @@ def reader() -> Classifier:
     return Classifier("reader", (), lambda _, x: jnp.stack([1 - x[:, 0, 0, 0], x[:, 0, 0, 0]], -1), SHAPE, 2, True)
 
 
-ORACLE = loss_oracle(reader(), coin())
+ORACLE = oracle_of(defended(reader(), coin()), "loss")
 
 
 def fallen(rule: StoppingRule, budget: int) -> float:
@@ -59,7 +60,10 @@ def fallen(rule: StoppingRule, budget: int) -> float:
 
 @pytest.mark.parametrize("name", ["first-success", "re-evaluation", "majority:3", "majority:4"])
 def test_the_null_attack_falls_as_often_as_the_rule_says(name):
-    attack, schedule = build_attack("null", Threat(query_budget=BUDGET)), Schedule(BUDGET, 128, 128, stopping=name)
+    attack, schedule = (
+        build_attack(read_attack("null"), Threat(query_budget=BUDGET)),
+        Schedule(BUDGET, 128, 128, stopping=stopping_rule(name)),
+    )
     result = run_attack(jax.random.key(5), attack, ORACLE, IMAGES, LABELS, np.arange(COUNT), schedule)
     expected = fallen(stopping_rule(name), BUDGET)
     error = np.sqrt(expected * (1 - expected) / COUNT)
@@ -83,7 +87,7 @@ def test_rules_by_hand():
 @pytest.mark.parametrize("name", ["first", "majority", "majority:0", "majority:x", "majority:-3", "majority:1e9", ""])
 def test_an_unknown_rule_is_named(name):
     with pytest.raises(ValueError, match="stopping must be first-success, re-evaluation or majority:N"):
-        Schedule(10, stopping=name)
+        Schedule(10, stopping=stopping_rule(name))
 
 
 def test_fresh_draws_follow_the_coin():

@@ -55,7 +55,7 @@ def test_network_rows_carry_the_labels_they_are_filtered_by(models):
 
 def test_a_smooth_network_has_a_row_for_its_curvature_and_needs_no_purifier(models, monkeypatch):
     monkeypatch.setattr(zoo, "purifier_family", None)  # would fail if it were called
-    smooth = VictimOptions(model="orthogonal")
+    smooth = VictimOptions(model=(zoo.read_model("orthogonal"),))
     found, (curvature,) = verify.networks.checks(smooth, Folders(models=models), frozenset({"S1-smooth"}))
     rows = [check for check in found if check.label == "S1-smooth"]
     certified, estimated = (next(c for c in rows if c.certified is kind) for kind in (True, False))

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from defenses.purifiers.table import defense_choices
 from sims import records
 from sims.command_line import main
 from sims.experiments.masking import Config as MaskingConfig
 from sims.experiments.white_box.report import report
 from sims.experiments.white_box.run import Config, plan
+from sims.white_box.table import white_box_choices
 
 WHITE_BOX = [
     "--images", "16", "--epsilon", "0.2", "--query-budget", "60", "--evaluations", "4", "--rows", "16", "--tile", "8",
     "--attacks", "pgd:steps=5,eot=2", "pgd:steps=5,route=blind", "square",
-    "--defenses", "none", "gaussian-noise:0.1",
+    "--defenses", "none", "gaussian-noise:std=0.1",
 ]  # fmt: skip
 MASKING = [
     "--images", "20", "--epsilon", "0.25", "--query-budget", "200", "--evaluations", "4", "--steps", "6", "--eot", "2",
@@ -36,7 +38,7 @@ def white_box(results):
 def test_the_record_says_what_fresh_draws_say(white_box):
     data, found = white_box.data, white_box.manifest["report"]
     assert (data.predicted.sum("class").sel(defense="none") == 1).all()
-    assert (data.predicted.sum("class").sel(defense="gaussian-noise:0.1") == 4).all()
+    assert (data.predicted.sum("class").sel(defense="gaussian-noise:std=0.1") == 4).all()
     assert (data.predicted_clean.sel(defense="none").argmax("class") == data.label).all()
     assert float(data.distance.max()) <= 0.2 * (1 + 1e-5)
     rows = {(row["attack"], row["defense"]): row for row in found["rows"]}
@@ -47,7 +49,7 @@ def test_the_record_says_what_fresh_draws_say(white_box):
     assert rows["pgd:steps=5,eot=2", "none"]["robust_average_of_n"] < 0.5
     assert rows["pgd:steps=5,eot=2", "none"]["clean_average_of_n"] == 1
     assert white_box.manifest["queries"] == int(data.queries.sum())
-    assert {one["defense"] for one in found["strongest"]} == {"none", "gaussian-noise:0.1"}
+    assert {one["defense"] for one in found["strongest"]} == {"none", "gaussian-noise:std=0.1"}
 
 
 def test_the_report_by_hand():
@@ -113,9 +115,9 @@ def test_an_honest_record_is_confirmed_and_lies_are_not(white_box, results, caps
 
 def test_attacks_that_see_labels_are_refused():
     with pytest.raises(ValueError, match="attacks must see gradients or losses here, hop-skip-jump sees labels"):
-        Config(attacks=("hop-skip-jump",))
+        Config(attacks=white_box_choices("hop-skip-jump"))
     with pytest.raises(ValueError, match="attack must be one of"):
-        Config(attacks=("pgdd",))
+        Config(attacks=white_box_choices("pgdd"))
 
 
 def test_more_draws_than_can_vote_are_refused_at_once():
@@ -123,14 +125,15 @@ def test_more_draws_than_can_vote_are_refused_at_once():
     with pytest.raises(ValueError, match=said):
         MaskingConfig(evaluations=1001)
     with pytest.raises(ValueError, match=said):
-        Config(evaluations=1001, attacks=("pgd", "ensemble"))
+        Config(evaluations=1001, attacks=white_box_choices("pgd", "ensemble"))
     Config(evaluations=1001)  # gradients alone take no vote
 
 
 def test_the_plan_counts_what_a_random_defense_costs(white_box):
     """A gradient as three passes; four draws of what the run leaves, of the clean image twice, and of the best one."""
-    attack, defense = "pgd:steps=5,eot=2", "gaussian-noise:0.1"
-    planned = plan(Config(images=16, evaluations=4, attacks=(attack,), defenses=(defense,)))
+    attack, defense = "pgd:steps=5,eot=2", "gaussian-noise:std=0.1"
+    attacks, defenses = white_box_choices(attack), defense_choices(defense)
+    planned = plan(Config(images=16, evaluations=4, attacks=attacks, defenses=defenses))
     asked = int(white_box.data.queries.sel(attack=attack, defense=defense).sum())
     assert planned.rows == 3 * asked + 16 * 4 * 4
 
@@ -144,17 +147,17 @@ def test_bare_gradients_are_not_flagged(results, capsys):
 
 
 def test_a_quantizer_is_flagged(results, capsys):
-    assert main(["masking", *MASKING, "--defenses", "quantizer:4", "--out", str(results), "--json"]) == 1
+    assert main(["masking", *MASKING, "--defenses", "quantizer:levels=4", "--out", str(results), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert found["flagged"] == ["quantizer:4"]
+    assert found["flagged"] == ["quantizer:levels=4"]
     flags = {row["check"] for row in found["rows"] if row["flagged"]}
     assert "around the defence does not beat through it" in flags
     assert "an unbounded radius breaks everything" in flags
     robust = {row["defense"]: row for row in found["robust"]}
-    shares = [value for name, value in robust["quantizer:4"].items() if name != "defense"]
-    assert robust["quantizer:4"]["clean"] == max(shares)
-    assert robust["quantizer:4"]["base"] > 0.8
-    assert robust["quantizer:4"]["around"] < 0.3
+    shares = [value for name, value in robust["quantizer:levels=4"].items() if name != "defense"]
+    assert robust["quantizer:levels=4"]["clean"] == max(shares)
+    assert robust["quantizer:levels=4"]["base"] > 0.8
+    assert robust["quantizer:levels=4"]["around"] < 0.3
     surface = records.latest(results, "masking").data.surface
     assert surface.shape == (1, 1, 41, 41)
     assert np.unique(surface.values.round(5)).size < 0.6 * 41 * 41  # a staircase

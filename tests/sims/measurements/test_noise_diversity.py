@@ -6,6 +6,8 @@ import pytest
 
 from defenses.classifiers.classifier import Classifier
 from defenses.files.folders import Folders
+from defenses.model import undefended
+from defenses.zoo import read_model
 from sims.measurements import noise_diversity
 from sims.victims.victim import Victim, VictimOptions, load_victim
 from tests.paths import DATA
@@ -22,9 +24,9 @@ def victim(bend: float) -> Victim:
         flat = images.reshape(len(images), -1)
         return jnp.stack([flat @ params + bend * (flat**2).sum(1), jnp.zeros(len(flat))], axis=1)
 
-    classifier = Classifier("toy", slope, logits, (2, 2, 3), 2, True)
+    network = undefended(Classifier("toy", slope, logits, (2, 2, 3), 2, True))
     images = np.random.default_rng(1).uniform(0.2, 0.8, (3, 2, 2, 3)).astype(np.float32)
-    return Victim(classifier, {}, images, np.zeros(3, np.int32), np.arange(3))
+    return Victim({}, {"toy": network}, images, np.zeros(3, np.int32), np.arange(3))
 
 
 def measured(bend: float):
@@ -54,7 +56,7 @@ def test_curved_loss_leaves_its_limit_when_the_noise_is_large():
 def test_published_resnet20_sits_within_five_per_cent_of_its_limit(tmp_path):
     if not (DATA / "weights" / "resnet20-12fca82f.th").is_file():
         pytest.skip("no published ResNet-20 in data/weights")
-    options, folders = VictimOptions("resnet20", "cifar10"), Folders(tmp_path, DATA)
+    options, folders = VictimOptions((read_model("resnet20"),), "cifar10"), Folders(tmp_path, DATA)
     network = load_victim(options, (), 16, folders, 0)
     data = noise_diversity.measure(network, (1e-4, 1e-2), 2048, 0, lambda done, total: None)
     total = data.noise_limit.sum("image")

@@ -6,7 +6,9 @@ import pytest
 import xarray as xr
 
 from defenses.files.folders import Folders
+from defenses.model import defended, undefended
 from sims.attacks.ball import Norm
+from sims.attacks.table import read_attack
 from sims.command_line import main
 from sims.experiments.experiment import Context
 from sims.measurements.paired import difference_of_shares, ratio_of_medians
@@ -17,7 +19,7 @@ from sims.peers.adapter import TILES, CountingVictim
 from sims.peers.comparison_report import quality_row
 from sims.peers.peer import Goal, Peer, Task, run_peer
 from sims.victims.victim import Victim
-from tests.sims.small_victims import images, labels_of, linear_classifier, no_defense, noise
+from tests.sims.small_victims import SHAPE, images, labels_of, linear_classifier, no_defense, noise
 
 INF = float("inf")
 
@@ -111,8 +113,7 @@ def test_an_attack_on_several_images_goes_on_while_one_can_be_helped():
 
 @pytest.fixture(scope="module")
 def victim():
-    classifier = linear_classifier()
-    return CountingVictim(classifier, no_defense(), 0)
+    return CountingVictim(defended(linear_classifier(), no_defense()), SHAPE, 0)
 
 
 def test_the_victim_answers_with_our_scores_and_counts_rows(victim):
@@ -124,14 +125,14 @@ def test_the_victim_answers_with_our_scores_and_counts_rows(victim):
 
 
 def test_every_row_draws_a_fresh_key_of_the_defence():
-    victim = CountingVictim(linear_classifier(), noise(0.3), 0)
+    victim = CountingVictim(defended(linear_classifier(), noise(0.3)), SHAPE, 0)
     same = np.repeat(images(1), 8, axis=0)
     answers = np.concatenate([victim(same), victim(same)])
     assert len(np.unique(answers, axis=0)) == 16
 
 
 def peer(run, goal: Goal = "ball", batch: int | None = 1):
-    return Peer("fake", "fake", "null", "linf", goal, batch, True, run, "a note")
+    return Peer("fake", "fake", read_attack("null"), "linf", goal, batch, True, run, "a note")
 
 
 def task(victim, budget=7, epsilon=0.3):
@@ -232,7 +233,8 @@ def compared(tmp_path_factory):
             victim(np.clip(task.images + steps, 0, 1))
 
     classifier, clean = linear_classifier(), images(12)
-    built = Victim(classifier, {"none": no_defense()}, clean, labels_of(classifier, clean), np.arange(12))
+    models, alone = {"none": defended(classifier, no_defense())}, {"linear": undefended(classifier)}
+    built = Victim(models, alone, clean, labels_of(classifier, clean), np.arange(12))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(table.PEERS, "fake", peer(signs, batch=None))
         patch.setitem(table.PACKAGES, "fake", {"numpy": "numpy"})

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from defenses.model import defended
 from sims.peers.adapter import CountingVictim, art_classifier, foolbox_model, torch_module
 from sims.peers.art_attacks import dct_basis
 from sims.peers.peer import Task, run_peer
@@ -34,12 +35,12 @@ def task(count=4, budget=60, epsilon=INF):
 
 @pytest.fixture(scope="module")
 def victim():
-    return CountingVictim(linear_classifier(), no_defense(), 0)
+    return CountingVictim(defended(linear_classifier(), no_defense()), SHAPE, 0)
 
 
 @pytest.fixture(scope="module")
 def random_victim():
-    return CountingVictim(linear_classifier(), noise(0.2), 0)
+    return CountingVictim(defended(linear_classifier(), noise(0.2)), SHAPE, 0)
 
 
 def tensors(rows):

@@ -46,7 +46,7 @@ def test_the_readme_has_its_lines(shipped):
 def lines(config: dict[str, Any], again: dict[str, Any]) -> list[str]:
     """A line of the README's table per pair."""
     victim, starts = config["victim"], f"{config['starts']} start{'s' * (config['starts'] > 1)}"
-    where = f"{victim['model']} on {victim['dataset']}, {255 * config['epsilon']:.0f}/255, {starts}"
+    where = f"{', '.join(victim['model'])} on {victim['dataset']}, {255 * config['epsilon']:.0f}/255, {starts}"
     return [line(where, row) for row in again["rows"]]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from defenses.data import digits
+from defenses.model import defended, undefended
 from defenses.training.adversarial import adversary
 from defenses.training.recipe import recipe_for
 from defenses.weights.trained import network_for, trained
@@ -19,7 +20,6 @@ from sims.command_line import main
 from sims.peers.gradient_attacks import GRADIENT_PEERS, GradientTask, run_gradient_peer
 from sims.peers.gradients import differentiable_module
 from sims.victims.losses import log_likelihood
-from sims.victims.oracle import victim_scores
 from sims.victims.victim import Victim
 from sims.white_box.restarts import AttackPlan, with_restarts
 from tests.conftest import compile_lightly
@@ -39,7 +39,8 @@ def tensors(rows):
 def test_the_module_has_our_scores_and_gradients():
     classifier, rows = linear_classifier(), images(5)
     labels = labels_of(classifier, rows)
-    module, asked = differentiable_module(classifier, no_defense(), 0), tensors(rows).requires_grad_()
+    module = differentiable_module(defended(classifier, no_defense()), 0)
+    asked = tensors(rows).requires_grad_()
     loss = torch.nn.functional.cross_entropy(module(asked), torch.from_numpy(labels.astype(np.int64)), reduction="sum")
     gradient = torch.autograd.grad(loss, [asked])[0].permute(0, 2, 3, 1).numpy()
 
@@ -51,15 +52,14 @@ def test_the_module_has_our_scores_and_gradients():
 
 
 def test_the_gradient_is_that_of_the_draw_that_was_seen():
-    classifier, defense, rows = linear_classifier(), noise(0.3), images(5)
-    module = differentiable_module(classifier, defense, 0)
+    model, rows = defended(linear_classifier(), noise(0.3)), images(5)
+    module = differentiable_module(model, 0)
     first, second = (module(tensors(rows)).numpy() for _ in range(2))
     assert not np.allclose(first, second)
     asked = tensors(rows).requires_grad_()
     module(asked)[:, 0].sum().backward()
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), 10 + jnp.arange(5))
-    scores = victim_scores(classifier, defense)
-    expected = jax.grad(lambda x: scores(((), classifier.params), keys, x)[:, 0].sum())(jnp.asarray(rows))
+    expected = jax.grad(lambda x: model.scores(model.params, keys, x)[:, 0].sum())(jnp.asarray(rows))
     np.testing.assert_allclose(asked.grad.permute(0, 2, 3, 1).numpy(), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -74,15 +74,14 @@ def test_both_sides_break_the_same_images_of_a_linear_network(name):
     """
     peer, classifier, clean = GRADIENT_PEERS[name], linear_classifier(), images(12)
     labels, radius = labels_of(classifier, clean), RADII[peer.norm]
-    victim = Victim(classifier, {"none": no_defense()}, clean, labels, np.arange(12))
-    module = differentiable_module(classifier, no_defense(), 0)
+    model = defended(classifier, no_defense())
+    victim = Victim({"none": model}, {"linear": undefended(classifier)}, clean, labels, np.arange(12))
+    module = differentiable_module(model, 0)
     theirs = run_gradient_peer(peer, module, GradientTask(clean, labels, radius, 0))
-    ours = with_restarts(
-        jax.random.key(0), peer.ours, AttackPlan(Threat(peer.norm, radius)), victim, no_defense()
-    ).images
-    weak = with_restarts(
-        jax.random.key(0), peer.ours, AttackPlan(Threat(peer.norm, radius / 3)), victim, no_defense()
-    ).images
+    ours, weak = (
+        with_restarts(jax.random.key(0), peer.ours, AttackPlan(Threat(peer.norm, within)), victim, model).images
+        for within in (radius, radius / 3)
+    )
     left, other, weaker = (labels_of(classifier, final) == labels for final in (ours, theirs, weak))
     assert 0 < left.sum() < 12
     assert np.array_equal(left, other)

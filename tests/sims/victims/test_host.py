@@ -6,12 +6,14 @@ import jax
 import numpy as np
 import pytest
 
+from defenses.model import defended
 from sims.engine import host_loop
 from sims.engine.run import Schedule, run_attack
 from sims.engine.slots import EXHAUSTED, NON_FINITE
-from sims.measurements.fresh_draws import times_fooled_on_host
+from sims.engine.stopping import FIRST_SUCCESS, stopping_rule
+from sims.measurements.fresh_draws import times_fooled
 from sims.victims.host import HostOracle, interface, plain_victim, read_replies
-from sims.victims.oracle import averaged, label_oracle, loss_oracle, score_oracle
+from sims.victims.oracle import averaged, oracle_of
 from tests.sims.engine.walk import CLASSES, scores, under_jit, walk
 from tests.sims.small_victims import images, no_defense
 
@@ -41,7 +43,7 @@ class Witness:
 
 def run(victim, attack=WALK, chunk=7, checkpoint=None, name="numpy", labels=LABELS):
     """The walk for a loss; wide, for the averaged scores of a target; or for labels, with one re-evaluation."""
-    wide, stopping = attack is WIDE, "re-evaluation" if attack is LABEL else "first-success"
+    wide, stopping = attack is WIDE, stopping_rule("re-evaluation") if attack is LABEL else FIRST_SUCCESS
     labels = (labels + 1) % CLASSES if wide else labels
     oracle = HostOracle(name, attack.feedback, victim, CLASSES, targeted=wide, repeats=1 + wide)
     return run_attack(KEY, attack, oracle, IMAGES, labels, IDS, Schedule(BUDGET, ROWS, 8, chunk, stopping), checkpoint)
@@ -57,15 +59,18 @@ def classes(rows):
 
 
 CASES = {
-    "loss": (WALK, loss_oracle(under_jit(), no_defense())),
-    "averaged-scores-of-a-target": (WIDE, averaged(score_oracle(under_jit(), no_defense(), targeted=True), 2)),
-    "label": (LABEL, label_oracle(under_jit(), no_defense())),
+    "loss": (WALK, oracle_of(defended(under_jit(), no_defense()), "loss")),
+    "averaged-scores-of-a-target": (
+        WIDE,
+        averaged(oracle_of(defended(under_jit(), no_defense()), "scores", targeted=True), 2),
+    ),
+    "label": (LABEL, oracle_of(defended(under_jit(), no_defense()), "label")),
 }
 
 
 @pytest.mark.parametrize(("attack", "oracle"), CASES.values(), ids=CASES.keys())
 def test_results_are_those_of_the_jitted_path(attack, oracle):
-    schedule = Schedule(BUDGET, ROWS, 8, 7, "re-evaluation" if attack is LABEL else "first-success")
+    schedule = Schedule(BUDGET, ROWS, 8, 7, stopping_rule("re-evaluation") if attack is LABEL else FIRST_SUCCESS)
     labels = (LABELS + 1) % CLASSES if attack is WIDE else LABELS
     jitted = run_attack(KEY, attack, oracle, IMAGES, labels, IDS, schedule)
     witness = Witness(classes if attack is LABEL else scores)
@@ -184,7 +189,7 @@ def test_the_name_of_a_run_is_in_its_requests():
     for witness, name in zip(witnesses, ("", "another"), strict=True):
         oracle = HostOracle("numpy", LABEL.feedback, witness, CLASSES, run=name)
         run_attack(KEY, LABEL, oracle, IMAGES, LABELS, IDS, Schedule(BUDGET, ROWS, 8))
-        times_fooled_on_host(oracle, IMAGES, LABELS, 2, ROWS)
+        times_fooled(KEY, oracle, IMAGES, LABELS, 2, ROWS)
         assert len(set(witness.requests)) == len(witness.requests)
     assert not set(witnesses[0].requests) & set(witnesses[1].requests)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from defenses.classifiers.classifier import Classifier
+from defenses.model import defended
 from sims.measurements.local_geometry import measure
 from sims.victims.losses import log_likelihood, margin_loss
-from sims.victims.oracle import Answer, Oracle, averaged, label_oracle, loss_oracle, paired, score_oracle
+from sims.victims.oracle import Answer, Oracle, averaged, oracle_of, paired
 from tests.sims.small_victims import SHAPE, images, labels_of, linear_classifier, no_defense, noise
 
 KEY, SIGMA, COUNT = jax.random.key(11), 0.3, 50
@@ -51,9 +52,9 @@ def test_losses_of_one_row(scores, label, margin):
 
 def test_fooled_means_a_negative_margin():
     labels = np.random.default_rng(3).integers(0, 4, COUNT, np.int32)
-    scores = ask(score_oracle(CLASSIFIER, noise(SIGMA)), IMAGES, labels)
-    loss = ask(loss_oracle(CLASSIFIER, noise(SIGMA)), IMAGES, labels)
-    label = ask(label_oracle(CLASSIFIER, noise(SIGMA)), IMAGES, labels)
+    scores = ask(oracle_of(defended(CLASSIFIER, noise(SIGMA)), "scores"), IMAGES, labels)
+    loss = ask(oracle_of(defended(CLASSIFIER, noise(SIGMA)), "loss"), IMAGES, labels)
+    label = ask(oracle_of(defended(CLASSIFIER, noise(SIGMA)), "label"), IMAGES, labels)
     assert 0 < scores.fooled.sum() < COUNT
     for answer in (scores, loss, label):
         assert np.array_equal(answer.fooled, scores.fooled)
@@ -65,7 +66,7 @@ def test_fooled_means_a_negative_margin():
 
 
 def test_every_row_has_its_own_draw_unless_paired():
-    oracle, rows = loss_oracle(CLASSIFIER, noise(SIGMA)), repeat(IMAGES[0], 8)
+    oracle, rows = oracle_of(defended(CLASSIFIER, noise(SIGMA)), "loss"), repeat(IMAGES[0], 8)
     assert len(np.unique(ask(oracle, *rows).value)) == 8
     assert len(np.unique(ask(paired(oracle), *rows).value)) == 1
     other = ask(paired(oracle), *rows, key=jax.random.key(12))
@@ -73,7 +74,7 @@ def test_every_row_has_its_own_draw_unless_paired():
 
 
 def test_pairing_cancels_additive_noise():
-    oracle, rows = loss_oracle(AFFINE, noise(SIGMA)), IMAGES[:2]
+    oracle, rows = oracle_of(defended(AFFINE, noise(SIGMA)), "loss"), IMAGES[:2]
     labels, truth = np.zeros(2, np.int32), rows.reshape(2, -1) @ SLOPE
     for source, cancels in ((paired(oracle), True), (oracle, False)):
         values = ask(source, rows, labels).value
@@ -94,7 +95,7 @@ def test_averaging_divides_the_variance_and_costs_the_repeats(repeats):
         rows_seen.append(len(rows))
         return base.query(params, keys, rows, labels)
 
-    base = loss_oracle(AFFINE, noise(SIGMA))
+    base = oracle_of(defended(AFFINE, noise(SIGMA)), "loss")
     oracle = averaged(base._replace(query=counting), repeats)
     values = ask(oracle, *repeat(IMAGES[0], 10_000)).value
     assert rows_seen == [10_000 * repeats] == [10_000 * oracle.rows_per_query]
@@ -107,7 +108,7 @@ def test_averaging_divides_the_variance_and_costs_the_repeats(repeats):
 
 
 def test_averages_nest():
-    base = loss_oracle(AFFINE, noise(SIGMA))
+    base = oracle_of(defended(AFFINE, noise(SIGMA)), "loss")
     oracle = averaged(averaged(base, 2), 3)
     assert oracle.rows_per_query == 6
     variance, error = variance_and_error(ask(oracle, *repeat(IMAGES[0], 10_000)).value)
@@ -144,7 +145,7 @@ def test_averaged_labels_are_a_majority_vote(votes, label, majority, fooled):
 
 
 def test_averaged_scores_keep_their_shape_and_bad_repeats_are_named():
-    oracle = score_oracle(CLASSIFIER, no_defense())
+    oracle = oracle_of(defended(CLASSIFIER, no_defense()), "scores")
     assert np.allclose(ask(averaged(oracle, 3), IMAGES, LABELS).value, ask(oracle, IMAGES, LABELS).value, atol=1e-6)
     with pytest.raises(ValueError, match="repeats must be >= 1, got 0"):
         averaged(oracle, 0)
@@ -152,7 +153,7 @@ def test_averaged_scores_keep_their_shape_and_bad_repeats_are_named():
 
 def test_geometry_of_a_noisy_linear_margin_is_exact():
     draws, labels = 4000, np.array([0, 1, 0])
-    got = measure(KEY, AFFINE, noise(SIGMA), images(3), labels, draws)
+    got = measure(KEY, defended(AFFINE, noise(SIGMA)), images(3), labels, draws)
     signs = np.array([1, -1, 1])
     assert np.allclose(got.gradient.reshape(3, -1), signs[:, None] * SLOPE, atol=1e-4)
     assert np.allclose(got.variance_error, VARIANCE * np.sqrt(2 / draws), rtol=0.15)
@@ -162,7 +163,7 @@ def test_geometry_of_a_noisy_linear_margin_is_exact():
 
 
 def test_geometry_without_randomness_has_no_variance():
-    got = measure(KEY, CLASSIFIER, no_defense(), images(2), np.asarray(LABELS[:2]), 8, log_likelihood)
+    got = measure(KEY, defended(CLASSIFIER, no_defense()), images(2), np.asarray(LABELS[:2]), 8, log_likelihood)
     assert np.allclose(got.variance, 0, atol=1e-12)
     direct = jax.grad(lambda x: log_likelihood(CLASSIFIER.logits(CLASSIFIER.params, x), jnp.asarray(LABELS[:2])).sum())
     assert np.allclose(got.gradient, jax.jit(direct)(IMAGES[:2]), atol=1e-5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from defenses.defense import Defense
+from defenses.model import defended
 from sims.white_box.gradients import gradient_oracle
 from sims.white_box.losses import cross_entropy, dlr, dlr_targeted
 from tests.sims.small_victims import SHAPE, images, labels_of, linear_classifier, no_defense, noise
@@ -30,7 +31,7 @@ def score_of_label(scores, goals):
 
 def slope(defense, route, draws=1, loss=score_of_label, key=0, copies=1):
     """The answer at every image, or at so many copies of all images."""
-    oracle = gradient_oracle(VICTIM, defense, loss, route, draws)
+    oracle = gradient_oracle(defended(VICTIM, defense), loss, route, draws)
     keys = oracle.draw(jax.random.key(key), copies * len(IMAGES))
     return oracle.query(oracle.params, keys, jnp.tile(IMAGES, (copies, 1, 1, 1)), jnp.tile(GOALS, (copies, 1)))
 
@@ -65,11 +66,11 @@ def test_draws_are_averaged_before_any_sign():
 
 def test_the_mean_is_that_of_the_draws():
     draws, victim = 7, noise(0.3)
-    oracle = gradient_oracle(VICTIM, victim, cross_entropy, "through", draws)
+    oracle = gradient_oracle(defended(VICTIM, victim), cross_entropy, "through", draws)
     keys = oracle.draw(jax.random.key(3), len(IMAGES))
     answer = oracle.query(oracle.params, keys, jnp.asarray(IMAGES), GOALS)
     each = jax.vmap(lambda key: jax.random.split(key, draws))(keys)
-    once = gradient_oracle(VICTIM, victim, cross_entropy, "through")
+    once = gradient_oracle(defended(VICTIM, victim), cross_entropy, "through")
     parts = [once.query(once.params, each[:, i], jnp.asarray(IMAGES), GOALS) for i in range(draws)]
     for got, want in zip(answer.value, zip(*(part.value for part in parts), strict=True), strict=True):
         np.testing.assert_allclose(got, np.mean(want, axis=0), rtol=1e-5, atol=1e-6)
@@ -114,7 +115,7 @@ def test_ratios_do_not_change_with_shift_and_scale(loss):
 
 def test_no_draw_is_refused():
     with pytest.raises(ValueError, match="draws must be >= 1, got 0"):
-        gradient_oracle(VICTIM, no_defense(), dlr, "through", 0)
+        gradient_oracle(defended(VICTIM, no_defense()), dlr, "through", 0)
 
 
 @pytest.mark.parametrize(("loss", "fewest"), [(dlr, 3), (dlr_targeted, 4)])

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from defenses.model import defended
 from sims.attacks.attack import Threat
 from sims.victims.losses import margin_loss
 from sims.white_box.masking import CHECKS, find, probes
@@ -87,8 +88,8 @@ def test_probes_are_attacks_and_do_what_their_names_say(norm):
             build_white_box(probe.attack, Threat(norm, probe.epsilon))
     assert found["larger"].epsilon == 0.2
     assert found["unbounded"].epsilon == (0.5 if norm == "linf" else 3.0)
-    assert "route=blind" in found["blind"].attack
-    assert "route=around" in found["around"].attack
+    assert found["blind"].attack.shared.route == "blind"
+    assert found["around"].attack.shared.route == "around"
 
 
 def test_the_surface_is_the_margin_along_the_gradient_and_across():
@@ -96,7 +97,8 @@ def test_the_surface_is_the_margin_along_the_gradient_and_across():
     classifier, image = linear_classifier(), images(1)[0]
     label = int(labels_of(classifier, image[None])[0])
     offsets = np.linspace(-0.05, 0.05, 5)
-    surface = loss_surface(jax.random.key(0), classifier, no_defense(), "linf", image, label, offsets, draws=1, tile=4)
+    model = defended(classifier, no_defense())
+    surface = loss_surface(jax.random.key(0), model, "linf", image, label, offsets, draws=1, tile=4)
     scores = classifier.logits(classifier.params, image[None])
     centre = float(margin_loss(scores, jnp.array([label]))[0])
     assert surface.shape == (5, 5)
@@ -108,7 +110,7 @@ def test_the_surface_is_the_margin_along_the_gradient_and_across():
 def test_the_surface_of_a_random_defense_is_a_mean():
     classifier, image = linear_classifier(), images(1)[0]
     label = int(labels_of(classifier, image[None])[0])
-    arguments = (classifier, noise(0.2), "linf", image, label, np.linspace(-0.05, 0.05, 3))
+    arguments = (defended(classifier, noise(0.2)), "linf", image, label, np.linspace(-0.05, 0.05, 3))
     few, many = (
         np.std([loss_surface(jax.random.key(k), *arguments, draws=n, tile=9)[1, 1] for k in range(8)]) for n in (1, 64)
     )

@@ -1,6 +1,7 @@
 """Every white-box attack through the engine: what it promises, what it reaches, and that only it sees a gradient."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -8,16 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from defenses.model import defended, undefended
 from sims.attacks.attack import Threat
 from sims.attacks.ball import lengths
 from sims.engine.run import Schedule, run_attack
+from sims.engine.slots import GAVE_UP
+from sims.engine.stopping import FIRST_SUCCESS, WHOLE_BUDGET
 from sims.measurements.fresh_draws import outvoted, times_predicted, times_right
-from sims.victims.oracle import Answer, label_oracle
+from sims.victims.oracle import Answer, oracle_of
 from sims.victims.victim import Victim
 from sims.white_box.gradients import Slope, gradient_oracle
 from sims.white_box.incumbent import newest
 from sims.white_box.restarts import AttackPlan, _descent, runs_of, with_restarts
-from sims.white_box.table import WHITE_BOX, build_white_box, members, parse_white_box
+from sims.white_box.table import WHITE_BOX, build_white_box, members, read_white_box
 from tests.paths import ROOT
 from tests.sims.small_victims import SHAPE, images, labels_of, linear_classifier, no_defense, noise
 
@@ -29,18 +33,25 @@ SHORT = {"pgd": "pgd:steps=8", "apgd-dlr-targeted": "apgd-dlr-targeted:steps=20,
 TEXTS = [SHORT.get(name, f"{name}:steps=20" if name != "fgsm" else name) for name in WHITE_BOX]
 
 
-def behind(defense, count=12):
-    return Victim(VICTIM, {defense.name: defense}, IMAGES[:count], LABELS[:count], IDS[:count])
+def behind(defense):
+    """All images, and the network behind that defence."""
+    model = defended(VICTIM, defense)
+    return Victim({defense.name: model}, {"linear": undefended(VICTIM)}, IMAGES, LABELS, IDS), model
+
+
+def attacked(text, plan, defense):
+    """What all runs of that attack make of the network behind that defence."""
+    return with_restarts(KEY, read_white_box(text), plan, *behind(defense))
 
 
 def one_run(text, norm, defense=None, count=12, persists=False, **schedule):
-    choice = parse_white_box(text)
-    attack = build_white_box(text, Threat(norm, EPSILON[norm]))._replace(minimizes=persists)
-    oracle = gradient_oracle(VICTIM, defense or no_defense(), choice.method.loss, "through", choice.shared.eot)
-    budget = choice.method.evaluations(choice.settings) * choice.shared.eot
+    choice = read_white_box(text)
+    attack = build_white_box(choice, Threat(norm, EPSILON[norm]))
+    oracle = gradient_oracle(defended(VICTIM, defense or no_defense()), choice.row.loss, "through", choice.shared.eot)
+    budget = choice.row.evaluations(choice.settings) * choice.shared.eot
     goals = np.stack([LABELS[:count], (LABELS[:count] + 1) % 4], axis=1)
-    layout = Schedule(budget, 4, 2, 5)
-    rest = {name: schedule[name] for name in ("checkpoint", "starts", "on_chunk") if name in schedule}
+    layout = Schedule(budget, 4, 2, 5, WHOLE_BUDGET if persists else FIRST_SUCCESS)
+    rest = {name: schedule[name] for name in ("checkpoint", "settled", "on_chunk") if name in schedule}
     return run_attack(KEY, attack, oracle, IMAGES[:count], goals, IDS[:count], layout, **rest), budget
 
 
@@ -90,24 +101,18 @@ def test_an_interrupted_run_ends_the_same(tmp_path):
 
 def test_an_interrupted_pursuit_ends_the_same(tmp_path):
     """Stopped in its second run, when some images are settled already."""
-    victim, text = behind(no_defense()), "pgd:steps=6,step_fraction=0.2,restarts=3"
-    threat, told = Threat("linf", EPSILON["linf"]), []
+    text, threat, told = "pgd:steps=6,step_fraction=0.2,restarts=3", Threat("linf", EPSILON["linf"]), []
 
     def stop_in_the_second_run(done, total):
         told.append(done)
         if done > total / 3:
             raise Stopped
 
+    plan = AttackPlan(threat, rows=4, tile=2, checkpoints=tmp_path)
     with pytest.raises(Stopped):
-        with_restarts(
-            KEY,
-            text,
-            AttackPlan(threat, rows=4, tile=2, checkpoints=tmp_path, advance=stop_in_the_second_run),
-            victim,
-            no_defense(),
-        )
-    resumed = with_restarts(KEY, text, AttackPlan(threat, rows=4, tile=2, checkpoints=tmp_path), victim, no_defense())
-    whole = with_restarts(KEY, text, AttackPlan(threat, rows=4, tile=2), victim, no_defense())
+        attacked(text, replace(plan, advance=stop_in_the_second_run), no_defense())
+    resumed = attacked(text, plan, no_defense())
+    whole = attacked(text, replace(plan, checkpoints=None), no_defense())
     assert np.array_equal(whole.images, resumed.images)
     assert np.array_equal(whole.queries, resumed.queries)
 
@@ -117,14 +122,9 @@ def test_gradients_that_are_not_finite_are_reported():
         return images + 0 * jnp.sqrt(jnp.abs(images - images))  # its derivative is 0 · ∞
 
     broken = no_defense()._replace(name="broken", apply=apply)
-    outcomes = with_restarts(
-        KEY, "pgd:steps=8", AttackPlan(Threat("linf", 0.1), rows=4, tile=2), behind(broken), broken
-    )
-    assert outcomes.non_finite.all()
-    bare = with_restarts(
-        KEY, "pgd:steps=8", AttackPlan(Threat("linf", 0.1), rows=4, tile=2), behind(no_defense()), no_defense()
-    )
-    assert not bare.non_finite.any()
+    plan = AttackPlan(Threat("linf", 0.1), rows=4, tile=2)
+    assert attacked("pgd:steps=8", plan, broken).non_finite.all()
+    assert not attacked("pgd:steps=8", plan, no_defense()).non_finite.any()
 
 
 def test_no_defense_ends_more_robust_than_it_began():
@@ -137,9 +137,8 @@ def test_no_defense_ends_more_robust_than_it_began():
     odd = no_defense()._replace(name="odd", apply=apply)
     wrong = labels_of(VICTIM, 1 - IMAGES) != LABELS
     assert wrong.any()
-    threat = Threat("linf", 1e-3)
-    outcomes = with_restarts(KEY, "pgd:steps=3", AttackPlan(threat, rows=4, tile=2), behind(odd), odd)
-    votes = times_predicted(KEY, label_oracle(VICTIM, odd), outcomes.images, 1, 2)
+    outcomes = attacked("pgd:steps=3", AttackPlan(Threat("linf", 1e-3), rows=4, tile=2), odd)
+    votes = times_predicted(KEY, oracle_of(defended(VICTIM, odd), "label"), outcomes.images, 1, 2)
     assert (times_right(LABELS, votes) == ~wrong).all()
 
 
@@ -156,8 +155,9 @@ def test_one_step_of_fgsm_is_the_sign_of_the_gradient():
 def test_pgd_with_momentum_is_its_recursion():
     """MI-FGSM, written down once more, from the start that the attack drew."""
     threat, clean = Threat("linf", 0.1), jnp.asarray(IMAGES[0])
-    attack = build_white_box("pgd:steps=6,step_fraction=0.3,momentum=0.9", threat)
-    oracle = gradient_oracle(VICTIM, no_defense(), WHITE_BOX["pgd"].loss, "through")
+    choice = read_white_box("pgd:steps=6,step_fraction=0.3,momentum=0.9")
+    attack = build_white_box(choice, threat)
+    oracle = gradient_oracle(defended(VICTIM, no_defense()), choice.row.loss, "through")
     goals = jnp.asarray([[LABELS[0], 0]], jnp.int32)
     state, velocity, x = attack.init(KEY, clean, clean), 0.0, None
     for step in range(6):
@@ -172,38 +172,40 @@ def test_pgd_with_momentum_is_its_recursion():
 
 
 def test_a_settled_image_costs_nothing_and_stays():
-    starts = IMAGES.copy()
-    starts[::2] = np.clip(IMAGES[::2] + 0.01, 0, 1)
-    result, _ = one_run("pgd:steps=8", "linf", starts=starts)
-    assert (result.queries[::2] == 0).all()
-    assert np.array_equal(result.images[::2], starts[::2])
-    assert (result.queries[1::2] > 0).all()
+    settled = np.arange(12) % 2 == 0
+    result, _ = one_run("pgd:steps=8", "linf", settled=settled)
+    assert (result.queries[settled] == 0).all()
+    assert np.array_equal(result.images[settled], IMAGES[settled])
+    assert (result.status[settled] == GAVE_UP).all()
+    assert (result.queries[~settled] > 0).all()
 
 
 def test_more_restarts_and_rivals_never_lose():
     threat = AttackPlan(Threat("linf", 0.02, 50), rows=12, tile=6)
 
     def fallen(text):
-        outcomes = with_restarts(KEY, text, threat, behind(no_defense()), no_defense())
-        return labels_of(VICTIM, outcomes.images) != LABELS, outcomes.queries
+        outcomes = attacked(text, threat, no_defense())
+        return labels_of(VICTIM, outcomes.images) != LABELS, outcomes
 
-    once, spent = fallen("pgd:steps=3,step_fraction=0.5")
-    often, spent_more = fallen("pgd:steps=3,step_fraction=0.5,restarts=3")
+    once, first = fallen("pgd:steps=3,step_fraction=0.5")
+    often, more = fallen("pgd:steps=3,step_fraction=0.5,restarts=3")
     assert (often >= once).all()
-    assert (spent_more[once] == spent[once]).all()  # what has fallen is left alone
-    assert (spent_more[~often] == 3 * 4).all()
+    assert 0 < once.sum() < 12
+    assert (more.queries[once] == first.queries[once]).all()  # what has fallen is left alone
+    assert np.array_equal(more.images[once], first.images[once])  # and stays where it fell
+    assert (more.queries[~often] == 3 * 4).all()
     ensemble, _ = fallen("ensemble")
-    for member in members("ensemble"):
-        assert (ensemble >= fallen(member)[0]).all()
+    for member in members(read_white_box("ensemble")):
+        assert (ensemble >= fallen(str(member))[0]).all()
 
 
 def test_a_random_defense_is_attacked_to_the_end_and_judged_again():
     defense, draws = noise(0.15), 40
     plan = AttackPlan(Threat("linf", 0.04, 100), selections=20, rows=12, tile=6)
-    judge = label_oracle(VICTIM, defense)
+    judge = oracle_of(defended(VICTIM, defense), "label")
     fooled = {}
     for text in ("pgd:steps=8", "pgd:steps=8,eot=16", "pgd:steps=8,route=blind", "null"):
-        outcomes = with_restarts(KEY, text, plan, behind(defense), defense)
+        outcomes = attacked(text, plan, defense)
         votes = times_predicted(jax.random.key(5), judge, outcomes.images, draws, 4)
         assert (votes.sum(axis=1) == draws).all()
         fooled[text] = 1 - times_right(LABELS, votes).mean() / draws
@@ -227,7 +229,7 @@ def answered(attack, losses):
 
 @pytest.mark.parametrize("text", ["pgd:steps=3", "apgd-ce:steps=3"])
 def test_the_best_iterate_stands_or_the_newest(text):
-    attack = build_white_box(text, Threat("linf", 0.1))
+    attack = build_white_box(read_white_box(text), Threat("linf", 0.1))
     best, asked = answered(attack, [3.0, 1.0, 2.0])
     last, again = answered(newest(attack), [3.0, 1.0, 2.0])
     assert np.array_equal(asked, again)
@@ -243,7 +245,8 @@ def test_the_best_iterate_stands_or_the_newest(text):
 )  # fmt: skip
 def test_the_newest_stands_where_losses_are_noisy_alone(monkeypatch, defense, route, noisy):
     monkeypatch.setattr("sims.white_box.restarts.newest", lambda attack: attack._replace(name="newest"))
-    attack = _descent(KEY, AttackPlan(Threat("linf", 0.1)), behind(defense), defense, f"pgd:route={route}").attack
+    choice = read_white_box(f"pgd:route={route}")
+    attack = _descent(KEY, AttackPlan(Threat("linf", 0.1)), *behind(defense), choice).attack
     assert (attack.name == "newest") == noisy
 
 
@@ -254,15 +257,15 @@ def test_votes_are_lost_to_another_class_and_to_ties():
 
 
 def test_the_text_of_an_attack_is_read():
-    choice = parse_white_box("pgd:steps=50,route=around,eot=10,restarts=2")
+    choice = read_white_box("pgd:steps=50,route=around,eot=10,restarts=2")
     assert (choice.settings.steps, choice.shared.route, choice.shared.eot) == (50, "around", 10)
-    assert members("ensemble:route=around,eot=3") == (
+    assert tuple(map(str, members(read_white_box("ensemble:route=around,eot=3")))) == (
         "apgd-ce:route=around,eot=3",
         "apgd-dlr-targeted:route=around,eot=3",
         "square",
     )
-    assert len(runs_of("apgd-dlr-targeted:restarts=2", 10)) == 18
-    assert [run.rival for run in runs_of("apgd-dlr-targeted", 4)] == [0, 1, 2]
+    assert len(runs_of(read_white_box("apgd-dlr-targeted:restarts=2"), 10)) == 18
+    assert [run.rival for run in runs_of(read_white_box("apgd-dlr-targeted"), 4)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +283,7 @@ def test_the_text_of_an_attack_is_read():
 )
 def test_bad_texts_are_refused(text, complaint):
     with pytest.raises(ValueError, match=complaint):
-        build_white_box(text, Threat())
+        build_white_box(read_white_box(text), Threat())
 
 
 def test_a_victim_without_a_gradient_is_no_victim():
@@ -296,7 +299,7 @@ def test_a_victim_without_a_gradient_is_no_victim():
 
     guarded = VICTIM._replace(logits=lambda weights, rows: VICTIM.logits(weights, locked(rows)))
     for route in ("through", "around", "blind"):
-        oracle = gradient_oracle(guarded, no_defense(), WHITE_BOX["pgd"].loss, route)
+        oracle = gradient_oracle(defended(guarded, no_defense()), read_white_box("pgd").row.loss, route)
         with pytest.raises(RuntimeError, match="a gradient was asked for"):
             oracle.query(oracle.params, jax.random.split(KEY, 2), jnp.asarray(IMAGES[:2]), jnp.zeros((2, 2), int))
 

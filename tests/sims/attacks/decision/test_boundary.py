@@ -35,7 +35,7 @@ from sims.attacks.decision.hop_skip_jump import (
     bisections,
     hop_skip_jump,
 )
-from sims.attacks.table import build_attack
+from sims.attacks.table import build_attack, read_attack
 from sims.victims.oracle import Answer
 
 SIDE, COUNT, STEPS = 8, 12, 1500
@@ -278,4 +278,4 @@ def test_the_lengths_of_boundary_follow_its_answers():
 )
 def test_bad_settings_are_named(text, message):
     with pytest.raises(ValueError, match=message):
-        build_attack(text, Threat("l2"))
+        build_attack(read_attack(text), Threat("l2"))

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import scipy.fft
 
+from defenses.model import defended
 from sims.attacks.attack import Threat
 from sims.attacks.score import bandits
 from sims.attacks.score.random_order import place_in, random_order
 from sims.attacks.score.simba import PIXELS
 from sims.attacks.score.simba_dct import cosines
-from sims.attacks.table import build_attack
+from sims.attacks.table import build_attack, read_attack
 from sims.engine.run import Schedule, run_attack
-from sims.victims.oracle import loss_oracle
+from sims.victims.oracle import oracle_of
 from tests.sims.attacks.linear_loss import CLEAN, EPSILON, KEY, SHAPE, SIZE, SLOPE, answered, driven, linear
 from tests.sims.small_victims import images, labels_of, linear_classifier, no_defense
 
@@ -97,7 +98,7 @@ def test_simba_dct_walks_down_a_linear_loss_along_every_cosine():
 
 @pytest.mark.parametrize("name", ["simba", "sign-hunter"])
 def test_the_adaptive_variant_asks_again_what_the_incumbent_is_worth(name):
-    attack = build_attack(f"{name}:reevaluate=true", Threat("linf", EPSILON, 500))
+    attack = build_attack(read_attack(f"{name}:reevaluate=true"), Threat("linf", EPSILON, 500))
     ask, tell = jax.jit(attack.ask), jax.jit(lambda *parts: answered(attack, *parts))
     begin = attack.init(KEY, jnp.asarray(CLEAN), jnp.asarray(CLEAN))
     opening = ask(KEY, begin)
@@ -131,7 +132,7 @@ def test_sign_hunter_needs_the_queries_of_its_bound(norm):
 
 def test_sign_hunter_flips_every_chunk_once():
     """Of 6 pixels: all, halves, quarters of ⌈6/4⌉, single ones, and all again; fewer than the bound's 16 queries."""
-    attack = build_attack("sign-hunter", Threat("linf", EPSILON, 500))
+    attack = build_attack(read_attack("sign-hunter"), Threat("linf", EPSILON, 500))
     ask, tell = jax.jit(attack.ask), jax.jit(lambda *parts: answered(attack, *parts))
     small = jnp.asarray(CLEAN[:3, :2, :1])
     state = attack.init(KEY, small, small)
@@ -179,7 +180,7 @@ def big(tiles):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_bandits_against_the_published_formulas(norm):
     settings = "difference=0.05,exploration=0.5,prior_rate=0.3,step_fraction=0.25,grid=2"
-    attack = build_attack(f"bandits-td:{settings}", Threat(norm, 0.2, 100))
+    attack = build_attack(read_attack(f"bandits-td:{settings}"), Threat(norm, 0.2, 100))
     ask, tell = jax.jit(attack.ask), jax.jit(lambda *parts: answered(attack, *parts))
     state, v = attack.init(KEY, jnp.asarray(CLEAN), jnp.asarray(CLEAN)), np.zeros((2, 2, 2))
     noise = 0.5 * np.asarray(jax.random.normal(KEY, v.shape)) / math.sqrt(8)
@@ -204,8 +205,8 @@ def test_bandits_against_the_published_formulas(norm):
 def test_a_targeted_attack_reaches_its_targets():
     classifier, pixels = linear_classifier(), images(16)
     targets = (labels_of(classifier, pixels) + 1) % 4
-    oracle = loss_oracle(classifier, no_defense(), targeted=True)
-    attack = build_attack("simba", Threat("linf", 0.12, 120, targeted=True))
+    oracle = oracle_of(defended(classifier, no_defense()), "loss", targeted=True)
+    attack = build_attack(read_attack("simba"), Threat("linf", 0.12, 120, targeted=True))
     result = run_attack(KEY, attack, oracle, pixels, targets, np.arange(16), Schedule(120, 16, 8))
     assert 0.6 < result.success.mean() < 1
     assert np.array_equal(labels_of(classifier, result.images) == targets, result.success)
@@ -228,7 +229,7 @@ def test_a_targeted_attack_reaches_its_targets():
 )
 def test_bad_settings_are_named(text, message):
     with pytest.raises(ValueError, match=message):
-        build_attack(text, Threat())
+        build_attack(read_attack(text), Threat())
 
 
 @pytest.mark.parametrize(
@@ -236,4 +237,4 @@ def test_bad_settings_are_named(text, message):
 )
 def test_a_ball_is_needed(name):
     with pytest.raises(ValueError, match="epsilon must be > 0 and finite, got inf"):
-        build_attack(name, Threat(epsilon=math.inf))
+        build_attack(read_attack(name), Threat(epsilon=math.inf))

@@ -11,7 +11,7 @@ import pytest
 from sims.attacks.attack import Threat
 from sims.attacks.ball import distance
 from sims.attacks.score.zo_adam import adaptive_momentum
-from sims.attacks.table import build_attack
+from sims.attacks.table import build_attack, read_attack
 from tests.sims.attacks.linear_loss import CLEAN, EPSILON, KEY, SIZE, answered, driven, linear
 
 ZO = ["spsa", "rgf", "zo-sgd", "zo-sign-sgd", "zo-adam"]
@@ -96,7 +96,9 @@ def test_adaptive_momentum_against_hand_values():
 @pytest.mark.parametrize("name", ["rgf", "zo-adam", "bandits-td"])
 def test_flat_and_huge_losses_leave_valid_images(name):
     norm = "linf" if name == "zo-adam" else "l2"
-    attack = build_attack(f"{name}:{'grid=2' if name == 'bandits-td' else 'num_directions=2'}", Threat(norm, EPSILON))
+    attack = build_attack(
+        read_attack(f"{name}:{'grid=2' if name == 'bandits-td' else 'num_directions=2'}"), Threat(norm, EPSILON)
+    )
 
     @jax.jit
     def run(values):

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.paths import ROOT
 
-VICTIMS = ("gaussian-noise:0.1", "patchwise-purifier")
+VICTIMS = ("gaussian-noise:std=0.1", "patchwise-purifier")
 REPORTS = {
     norm: json.loads((ROOT / "figures" / "data" / "random-victims" / norm / "manifest.json").read_text())["report"]
     for norm in ("linf", "l2")

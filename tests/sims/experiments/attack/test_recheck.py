@@ -2,19 +2,19 @@
 
 import copy
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from defenses.zoo import read_model
 from sims import records
 from sims.command_line import main
 from sims.victims.victim import VictimOptions
 from tests.sims.victims.reference_server import Memory, Server
 
 SMALL = ["--images", "8", "--query-budget", "60", "--draws", "2", "--evaluations", "3", "--rows", "16", "--tile", "8"]
-NES = "nes:num_directions=4,smoothing_radius=0.05"
+NES = "nes:smoothing_radius=0.05,num_directions=4"
 HONEST = {
     "plain": ["--epsilon", "0.3", "--attacks", NES, "square", "simba:step=0.3,average=2", "rays"],
     "voted": [
@@ -23,7 +23,7 @@ HONEST = {
     ],
     "targeted": ["--epsilon", "inf", "--norm", "l2", "--targeted", "--attacks", "boundary:average=3", "simba:step=1.0"],
 }  # fmt: skip
-HONEST = {name: [*arguments, "--defenses", "none", "gaussian-noise:0.2"] for name, arguments in HONEST.items()}
+HONEST = {name: [*arguments, "--defenses", "none", "gaussian-noise:std=0.2"] for name, arguments in HONEST.items()}
 
 
 def made(results, *arguments):
@@ -122,14 +122,14 @@ CLAIMS = {
     "unknown-loss": (set_to("trace", np.inf, "square"), "loss_not_as_claimed"),
     "loss-of-another-image": (end_elsewhere, "loss_not_as_claimed"),
     "distance": (set_to("trace", -9, "rays"), "trace_not_as_claimed"),
-    "distance-of-another-image": (set_to("trace", 0.01, "rays", "gaussian-noise:0.2"), "trace_not_as_claimed"),
+    "distance-of-another-image": (set_to("trace", 0.01, "rays", "gaussian-noise:std=0.2"), "trace_not_as_claimed"),
     "success": (set_all(success=True, status=1), "success_not_confirmed"),
     "hidden-success": (hide_a_success, "success_not_confirmed"),
     "success-on-random": (say_it_is_random, "success_not_confirmed"),
     "status": (set_all(status=2), "status_not_success"),
     "still-running": (set_all(status=0), "status_not_success"),
     "ball": (leave_the_ball, "outside_the_ball"),
-    "draws": (set_to("fooled", 3, "rays", "gaussian-noise:0.2"), "fresh_draws_not_as_saved"),
+    "draws": (set_to("fooled", 3, "rays", "gaussian-noise:std=0.2"), "fresh_draws_not_as_saved"),
     "more-draws-than-made": (set_all(fooled=4), "fresh_draws_not_possible"),
 }
 
@@ -211,8 +211,8 @@ def test_a_service_gives_every_attack_and_run_draws_of_its_own(results, capsys):
 def test_a_record_with_weights_from_a_file_finds_them_again(tmp_path):
     file = tmp_path / "mine.pth"
     file.write_bytes(b"weights")
-    options = VictimOptions("resnet20", "cifar10", file)
-    assert VictimOptions.saved(json.loads(json.dumps(asdict(options), default=str))) == options
+    options = VictimOptions((read_model("resnet20"),), "cifar10", file)
+    assert VictimOptions.saved(json.loads(json.dumps(records.settings_of(options), default=str))) == options
     file.unlink()
     with pytest.raises(ValueError, match="weights must be a file that can be read"):
-        VictimOptions.saved({"model": "resnet20", "dataset": "cifar10", "weights": str(file)})
+        VictimOptions.saved({"model": ["resnet20"], "dataset": "cifar10", "weights": str(file)})

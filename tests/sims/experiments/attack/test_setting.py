@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from defenses.classifiers.classifier import Classifier
+from defenses.model import Model, defended
 from sims import records
 from sims.attacks.attack import Threat
-from sims.attacks.table import build_attack
+from sims.attacks.table import build_attack, read_attack
 from sims.command_line import main
 from sims.engine.run import Schedule, run_attack
 from sims.measurements.best_response import best_radius, with_radius
-from sims.victims.oracle import averaged, label_oracle, loss_oracle, score_oracle
+from sims.victims.oracle import averaged, oracle_of
 from sims.victims.starts import starting_images
 from tests.sims.small_victims import SHAPE, images, labels_of, linear_classifier, no_defense
 from tests.sims.victims.reference_server import Server
@@ -24,7 +24,7 @@ CLASSIFIER, IMAGES = linear_classifier(), images(COUNT)
 LABELS = labels_of(CLASSIFIER, IMAGES)
 
 
-def test_opponents_have_another_class_and_depend_on_the_image_alone():
+def test_starting_images_have_another_class_and_depend_on_the_image_alone():
     ids = np.arange(100, 100 + COUNT)
     other = starting_images(LABELS, ids, 3)
     assert (LABELS[other] != LABELS).all()
@@ -35,10 +35,10 @@ def test_opponents_have_another_class_and_depend_on_the_image_alone():
         starting_images(np.zeros(4, int), np.arange(4), 0)
 
 
-@pytest.mark.parametrize("make", [score_oracle, loss_oracle, label_oracle])
-def test_a_targeted_oracle_is_fooled_by_the_target_alone(make):
+@pytest.mark.parametrize("feedback", ["scores", "loss", "label"])
+def test_a_targeted_oracle_is_fooled_by_the_target_alone(feedback):
     rows, targets = jnp.asarray(IMAGES), jnp.asarray((LABELS + np.arange(COUNT) % 2) % 4, jnp.int32)
-    oracle = make(CLASSIFIER, no_defense(), targeted=True)
+    oracle = oracle_of(defended(CLASSIFIER, no_defense()), feedback, targeted=True)
     keys = jax.random.split(jax.random.key(0), COUNT)
     for one in (oracle, averaged(oracle, 3)):
         answer = one.query(one.params, keys, rows, targets)
@@ -50,8 +50,8 @@ def test_a_targeted_oracle_is_fooled_by_the_target_alone(make):
 @pytest.mark.parametrize("name", ["square:initial_fraction=0.5", "nes:smoothing_radius=0.05,num_directions=4"])
 def test_a_targeted_attack_ends_in_the_target(name):
     other = starting_images(LABELS, np.arange(COUNT), 0)
-    attack = build_attack(name, Threat("linf", 0.05, 200, targeted=True))
-    oracle = loss_oracle(CLASSIFIER, no_defense(), targeted=True)
+    attack = build_attack(read_attack(name), Threat("linf", 0.05, 200, targeted=True))
+    oracle = oracle_of(defended(CLASSIFIER, no_defense()), "loss", targeted=True)
     result = run_attack(
         jax.random.key(0), attack, oracle, IMAGES, LABELS[other], np.arange(COUNT), Schedule(200, 16, 8)
     )
@@ -63,7 +63,7 @@ def test_a_targeted_attack_ends_in_the_target(name):
 def test_best_radius_of_a_linear_loss_by_hand():
     weights = np.zeros((36, 2), np.float32)
     weights[:, 0] = 0.5  # the margin of class 0 is Σ x / 2, its gradient has length 3
-    half = Classifier("half", jnp.asarray(weights), lambda w, x: x.reshape(len(x), -1) @ w, SHAPE, 2, True)
+    half = Model("half", jnp.asarray(weights), lambda w, keys, x: x.reshape(len(x), -1) @ w, 2)
     flat, gradient = np.full((5, *SHAPE), 0.5, np.float32), np.full((5, *SHAPE), 0.5, np.float32)
     response = best_radius(half, flat, np.zeros(5, int), gradient)
     assert response.tolerance == pytest.approx(4.5)
@@ -74,15 +74,15 @@ def test_best_radius_of_a_linear_loss_by_hand():
 
 
 def test_the_best_radius_goes_where_there_is_one():
-    assert with_radius("nes:num_directions=3", 0.25) == "nes:smoothing_radius=0.25,num_directions=3"
-    assert with_radius("square", 0.25) is None
+    assert str(with_radius(read_attack("nes:num_directions=3"), 0.25)) == "nes:smoothing_radius=0.25,num_directions=3"
+    assert with_radius(read_attack("square"), 0.25) is None
 
 
 @pytest.fixture(scope="module")
 def record(results):
     """A small run with two stopping votes and a best response."""
     arguments = ["--images", "12", "--query-budget", "60", "--epsilon", "0.3", "--draws", "16", "--best-response"]
-    chosen = ["--attacks", "nes:num_directions=4", "null", "--defenses", "mean-filter", "gaussian-noise:0.1"]
+    chosen = ["--attacks", "nes:num_directions=4", "null", "--defenses", "mean-filter", "gaussian-noise:std=0.1"]
     rule = ["--stopping", "re-evaluation", "--evaluations", "5"]
     assert main(["attack", *arguments, *chosen, *rule, "--out", str(results), "--json"]) == 0
     return records.latest(results, "attack")
@@ -100,7 +100,7 @@ def test_claims_stand_beside_fresh_draws(record):
     assert fixed["robust_worst_of_n"] == pytest.approx(fixed["robust_accuracy"])
     for row in rows.values():
         assert row["robust_worst_of_n"] <= row["robust_average_of_n"] + 1e-9
-    assert rows["null", "gaussian-noise:0.1"]["evaluations"] == 5
+    assert rows["null", "gaussian-noise:std=0.1"]["evaluations"] == 5
     assert record.data.sizes["count"] > 5
 
 
