@@ -1,13 +1,12 @@
 """ImageNet's ILSVRC2012 classification images: one folder of JPEG files per class."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32
 
+from defenses.data.class_list import Classes, listed
 from defenses.data.dataset import Dataset, Split
 from defenses.files.pictures import Pictures
 from defenses.files.resize import Resize, checked
@@ -16,13 +15,6 @@ NUM_CLASSES = 1000
 NUM_VALIDATION = 50000
 SUFFIX = ".JPEG"
 CLASSES = "classes.json"
-
-
-class Classes(NamedTuple):
-    """The 1000 classes in the order of their labels: WordNet ids, sorted, and names."""
-
-    wnids: tuple[str, ...]
-    names: tuple[str, ...]
 
 
 def read(folder: Path, resize: Resize) -> Dataset:
@@ -44,7 +36,7 @@ def read(folder: Path, resize: Resize) -> Dataset:
 
 
 def classes(val: Path, file: Path) -> Classes:
-    """The classes from the JSON list of {index, wnid, name} in `file`, else the 1000 folders in `val`.
+    """The classes from the JSON list in `file` (see `class_list.listed`), else the 1000 folders in `val`.
 
     A label is the position of a class in the sorted list of wnids, so some of the folders alone do not tell it.
     Raises ValueError when there is neither, or when the file is no such list.
@@ -63,16 +55,10 @@ def images_of(folder: Path) -> list[Path]:
 
 
 def _listed(file: Path) -> Classes:
-    try:
-        entries = json.loads(file.read_bytes())
-        wnids = tuple(str(entry["wnid"]) for entry in entries)
-        names = tuple(str(entry["name"]) for entry in entries)
-        indices = [entry["index"] for entry in entries]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{file} must be a JSON list of {{index, wnid, name}} ({error})") from error
-    if indices != list(range(NUM_CLASSES)) or list(wnids) != sorted(set(wnids)):
+    known = listed(file)
+    if len(known.wnids) != NUM_CLASSES or list(known.wnids) != sorted(set(known.wnids)):
         raise ValueError(f"{file} must list {NUM_CLASSES} classes, index 0..{NUM_CLASSES - 1} in the order of wnids")
-    return Classes(wnids, names)
+    return known
 
 
 def labels_of(paths: Sequence[Path], known: Classes) -> Int32[np.ndarray, " n"]:
@@ -88,4 +74,4 @@ def _split(folder: Path, known: Classes, resize: Resize) -> Split:
     paths = images_of(folder)
     if not paths:
         raise ValueError(f"{folder} must hold class folders with {SUFFIX} files, it has none")
-    return Split(Pictures(tuple(paths), resize), labels_of(paths, known))
+    return Split(Pictures(tuple(paths), (resize.crop, resize.crop, 3), resize), labels_of(paths, known))

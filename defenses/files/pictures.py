@@ -1,6 +1,7 @@
 """Images that are files, decoded when they are asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,22 +9,27 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from defenses.files.resize import Resize, prepared
+from defenses.files.resize import Resize, as_it_is, prepared
 
 DAMAGED = (OSError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises for damaged and absurd files
+GREYSCALE = ("1", "L", "LA")  # Pillow's modes of one colour channel with at most 8 bits
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Picture files as `Images`: decoded, resized and cropped for the rows asked for, nothing is kept."""
+    """Picture files as `Images`: decoded, resized and cropped for the rows asked for, nothing is kept.
+
+    image_shape: (h, w, c) of every image, c 1 or 3; (crop, crop, c) with a resize, without one what the files hold.
+    """
 
     paths: tuple[Path, ...]
-    resize: Resize
+    image_shape: tuple[int, int, int]
+    resize: Resize | None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(n, crop, crop, 3)."""
-        return len(self.paths), self.resize.crop, self.resize.crop, 3
+        """(n, h, w, c)."""
+        return len(self.paths), *self.image_shape
 
     def __len__(self) -> int:
         """Number of images."""
@@ -38,13 +44,12 @@ class Pictures:
         return images
 
     def _decoded(self, path: Path) -> Float32[np.ndarray, "h w c"]:
-        try:
-            with opened(path) as picture:
-                return prepared(picture, self.resize)
-        except DAMAGED as error:
-            raise ValueError(f"{path} must be a whole picture file ({error})") from error
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        channels = self.image_shape[2]
+        with _named(path), opened(path) as picture:
+            image = prepared(picture, self.resize, channels) if self.resize else as_it_is(picture, channels)
+            if image.shape != self.image_shape:
+                raise ValueError(f"shape must be {self.image_shape}, got {image.shape}")
+            return image
 
 
 def opened(path: Path) -> Image.Image:
@@ -52,11 +57,30 @@ def opened(path: Path) -> Image.Image:
     return Image.open(path, formats=("JPEG", "PNG"))
 
 
+def shape_of(path: Path) -> tuple[int, int, int]:
+    """(height, width, channels) of a picture by its header, 1 channel where it is greyscale, else 3.
+
+    Raises ValueError that names a file that is no picture, or greyscale of 16 bits, which Pillow would cut to 8.
+    """
+    with _named(path), opened(path) as picture:
+        if picture.mode.startswith("I"):
+            raise ValueError(f"greyscale must have at most 8 bits, got {picture.mode!r}")
+        return picture.height, picture.width, 1 if picture.mode in GREYSCALE else 3
+
+
 def require_whole(path: Path) -> None:
     """Raise ValueError unless the file is a picture to its end; decodes an eighth of its resolution where it can."""
+    with _named(path), opened(path) as picture:
+        picture.draft("RGB", (max(1, picture.width // 8), max(1, picture.height // 8)))
+        picture.load()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in what is raised about it."""
     try:
-        with opened(path) as picture:
-            picture.draft("RGB", (max(1, picture.width // 8), max(1, picture.height // 8)))
-            picture.load()
+        yield
     except DAMAGED as error:
         raise ValueError(f"{path} must be a whole picture file ({error})") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

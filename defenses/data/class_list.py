@@ -1,0 +1,34 @@
+"""Files that list the classes of a data set in the order of their labels."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Classes(NamedTuple):
+    """The classes in the order of their labels: wnids, the names of their folders, and names to read."""
+
+    wnids: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def listed(file: Path) -> Classes:
+    """The classes of a JSON file: a list of names in the order of the labels, or of {index, wnid, name}.
+
+    A wnid is WordNet's id, after which ImageNet's folders are named. In a list of names it is the name.
+    Raises ValueError that names the file where it is missing or no such list.
+    """
+    try:
+        entries = json.loads(file.read_bytes())
+        if not isinstance(entries, list) or not entries:
+            raise ValueError("no list, or an empty one")
+        if all(isinstance(entry, str) for entry in entries):
+            return Classes(tuple(entries), tuple(entries))
+        entries.sort(key=lambda entry: entry["index"])
+        if [entry["index"] for entry in entries] != list(range(len(entries))):
+            raise ValueError("another index")
+        wnids, names = (tuple(str(entry[key]) for entry in entries) for key in ("wnid", "name"))
+        return Classes(wnids, names)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        allowed = "a JSON list of names, or of {index, wnid, name} with indices 0, 1, 2, …"
+        raise ValueError(f"{file} must be {allowed} ({error})") from error
