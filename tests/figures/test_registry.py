@@ -81,7 +81,7 @@ def test_rendering_never_imports_jax(out, tmp_path):
         "render(['diversity'], pathlib.Path(sys.argv[1]))\n"
         "assert figures.command_line.main(['summary', '--out', sys.argv[1]]) == 0\n"
         "foreign = {'jax', 'jaxlib', 'flax', 'optax', 'defenses'} & set(sys.modules)\n"
-        "ours = {m for m in sys.modules if m.startswith('sims.')} - {'sims.records'}\n"
+        "ours = {m for m in sys.modules if m.startswith('sims.')} - {'sims.records', 'sims.intervals'}\n"
         "assert not foreign and not ours, (foreign, ours)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "r")]
@@ -90,8 +90,8 @@ def test_rendering_never_imports_jax(out, tmp_path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_figures_import_theory_and_the_record_reader_only(path):
+def test_figures_import_theory_the_record_reader_and_the_intervals_only(path):
     for line in re.findall(r"^\s*(?:from|import) .*", path.read_text(), re.M):
         assert not re.search(r"\b(jax|flax|optax|defenses)\b", line), line
         if re.search(r"\bsims\b", line):
-            assert re.match(r"from sims import records$|from sims\.records import ", line.strip()), line
+            assert re.match(r"from sims import records$|from sims\.(records|intervals) import ", line.strip()), line
