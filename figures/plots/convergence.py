@@ -5,9 +5,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.intervals import Z
 from figures.marks import colour, key_line, key_point, measured, predicted, spoken
 from figures.plot import Plot, Records, victim
+from sims.intervals import Z
 from sims.records import Record
 
 POINTS = 16

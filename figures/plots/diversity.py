@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.intervals import mean_and_half_width
 from figures.marks import key_line, key_point, measured, predicted
 from figures.plot import Plot, Records, victim
+from sims.intervals import mean_and_half_width
 from sims.records import Record
 from theory.catalogue import find
 

@@ -5,9 +5,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.intervals import Z, mean_and_half_width
 from figures.marks import key_point, measured
 from figures.plot import Plot, Records, victim
+from sims.intervals import Z, mean_and_half_width
 from sims.records import Record
 
 TOLERANCE = 0.05

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from figures.intervals import wilson_band
 from figures.marks import attack_title, colour, spoken
 from figures.plot import Plot, Records, victim
+from sims.intervals import share
 from sims.records import Record
 
 
@@ -52,7 +52,7 @@ def survivors(cell: xr.Dataset, budget: int) -> tuple[Int[np.ndarray, " n"], Int
 
 def shares(standing: Int[np.ndarray, " n"], images: int) -> tuple[Float[np.ndarray, " n"], ...]:
     """Share of the images standing, with the lower and upper ends of its 95 % interval."""
-    return standing / images, *wilson_band(standing, images)
+    return tuple(np.array([share(count, images) for count in standing]).T)
 
 
 def _panel(axes: Axes, record: Record, attack: str) -> None:
@@ -61,9 +61,9 @@ def _panel(axes: Axes, record: Record, attack: str) -> None:
     for i, defense in enumerate(cells["defense"].values):
         cell = cells.isel(defense=i)
         counts, standing = survivors(cell, budget)
-        share, low, high = shares(standing, cell.sizes["image"])
+        value, low, high = shares(standing, cell.sizes["image"])
         kind = "randomised" if cell["randomized"].item() else "deterministic"
-        axes.step(counts, share, where="post", color=colour(i), label=f"{spoken(defense)} ({kind})")
+        axes.step(counts, value, where="post", color=colour(i), label=f"{spoken(defense)} ({kind})")
         axes.fill_between(counts, low, high, step="post", color=colour(i), alpha=0.2, linewidth=0)
     axes.set(
         xscale="log",

@@ -5,9 +5,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.intervals import Z
 from figures.marks import key_line, key_point, measured, predicted, spoken
 from figures.plot import Plot, Records, again, victim
+from sims.intervals import Z
 from sims.records import Record
 from theory.catalogue import find
 

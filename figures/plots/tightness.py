@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures.intervals import Z
 from figures.marks import key_point
 from figures.plot import Plot, Records, victim
+from sims.intervals import Z
 from theory.catalogue import CATALOGUE
 
 SECTIONS = {"S": "smoothing", "E": "estimators", "P": "patches", "C": "convergence"}

@@ -1,22 +1,12 @@
 """Slow-down of an attack by a defence: measured by restricted mean queries, predicted from the second moment (C5)."""
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from sims.intervals import Interval, bootstrap
 from theory.catalogue import find
-
-RESAMPLES = 2000
-LEVEL = 0.95
-
-
-class Interval(NamedTuple):
-    """A number with its two-sided 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def restricted_queries(queries: Int[np.ndarray, " n"], success: np.ndarray, budget: int) -> Float[np.ndarray, " n"]:
@@ -26,12 +16,11 @@ def restricted_queries(queries: Int[np.ndarray, " n"], success: np.ndarray, budg
 
 def measured_slow_down(reference: Float[np.ndarray, " n"], defended: Float[np.ndarray, " n"], seed: int) -> Interval:
     """Ratio of restricted mean queries on the same images, with a paired bootstrap interval over the images."""
-    draws = np.random.default_rng(seed).integers(len(reference), size=(RESAMPLES, len(reference)))
-    ratios = defended[draws].mean(axis=1) / reference[draws].mean(axis=1)
-    tail = 100 * (1 - LEVEL) / 2
-    return Interval(
-        float(defended.mean() / reference.mean()), *(float(x) for x in np.percentile(ratios, [tail, 100 - tail]))
-    )
+
+    def ratio(below: Float[np.ndarray, "*r n"], above: Float[np.ndarray, "*r n"]) -> Any:
+        return above.mean(axis=-1) / below.mean(axis=-1)
+
+    return bootstrap(ratio, reference, defended, seed=seed)
 
 
 def predicted_slow_down(
@@ -64,11 +53,3 @@ def _cost(dimension: int, gradient_norm: float, variance: float, smoothing_radiu
         return np.inf
     single = find("E3-antithetic")(d=dimension, grad=gradient_norm, V=variance, mu=smoothing_radius)
     return find("E2-shared")(grad_mu=gradient_norm, M=single, q=num_directions) / gradient_norm**2
-
-
-def wilson(successes: int, trials: int) -> Interval:
-    """Share of successes with Wilson's 95 % interval (1927)."""
-    z, share = 1.959964, successes / trials
-    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return Interval(share, float(max(centre - half, 0)), float(min(centre + half, 1)))

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sims.measurements.paired import difference_of_shares, ratio_of_medians
-from sims.measurements.slow_down import Interval
+from sims.intervals import Interval, difference_of_shares, ratio_of_medians
 from sims.peers.peer import Peer
 from sims.peers.table import find_peer
 

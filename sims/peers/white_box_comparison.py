@@ -21,8 +21,8 @@ from sims.attacks.attack import Threat
 from sims.attacks.ball import check_ball, lengths
 from sims.engine.run import Schedule
 from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
+from sims.intervals import difference_of_shares
 from sims.measurements.fresh_draws import times_predicted, times_right
-from sims.measurements.paired import difference_of_shares
 from sims.peers.gradient_attacks import GradientPeer, GradientTask, find_gradient_peer, run_gradient_peer
 from sims.peers.gradients import differentiable_module
 from sims.peers.table import peer_versions

@@ -14,13 +14,16 @@ from figures.rendering import render
 from sims import records
 from tests.paths import ROOT
 
+FILES = sorted((ROOT / "figures").rglob("*.py"))
+
 
 def test_every_file_with_a_plot_is_in_the_table_and_the_other_way_round():
-    declared = {path.stem for path in (ROOT / "figures").glob("*.py") if re.search(r"^PLOT = ", path.read_text(), re.M)}
-    assert declared == {name.replace("-", "_") for name in PLOTS}
-    for name, plot in PLOTS.items():
-        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", name)
-        assert importlib.import_module(f"figures.{name.replace('-', '_')}").PLOT is plot
+    declared = [path for path in FILES if re.search(r"^PLOT = ", path.read_text(), re.M)]
+    assert {path.stem for path in declared} == {name.replace("-", "_") for name in PLOTS}
+    for path in declared:
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        assert importlib.import_module(module).PLOT is PLOTS[path.stem.replace("_", "-")]
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in PLOTS)
 
 
 def test_titles_are_short_and_records_are_experiments(synthetic):
@@ -78,7 +81,7 @@ def test_rendering_never_imports_jax(out, tmp_path):
         "render(['diversity'], pathlib.Path(sys.argv[1]))\n"
         "assert figures.command_line.main(['summary', '--out', sys.argv[1]]) == 0\n"
         "foreign = {'jax', 'jaxlib', 'flax', 'optax', 'defenses'} & set(sys.modules)\n"
-        "ours = {m for m in sys.modules if m.startswith('sims.')} - {'sims.records'}\n"
+        "ours = {m for m in sys.modules if m.startswith('sims.')} - {'sims.records', 'sims.intervals'}\n"
         "assert not foreign and not ours, (foreign, ours)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "r")]
@@ -86,9 +89,9 @@ def test_rendering_never_imports_jax(out, tmp_path):
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "figures").glob("*.py")), ids=lambda path: path.name)
-def test_figures_import_theory_and_the_record_reader_only(path):
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_figures_import_theory_the_record_reader_and_the_intervals_only(path):
     for line in re.findall(r"^\s*(?:from|import) .*", path.read_text(), re.M):
         assert not re.search(r"\b(jax|flax|optax|defenses)\b", line), line
         if re.search(r"\bsims\b", line):
-            assert re.match(r"from sims import records$|from sims\.records import ", line.strip()), line
+            assert re.match(r"from sims import records$|from sims\.(records|intervals) import ", line.strip()), line

@@ -8,7 +8,8 @@ import xarray as xr
 from sims.attacks.ball import Norm, lengths
 from sims.attacks.table import read_attack
 from sims.engine.slots import STATUS
-from sims.measurements.slow_down import measured_slow_down, predicted_slow_down, restricted_queries, wilson
+from sims.intervals import share
+from sims.measurements.slow_down import measured_slow_down, predicted_slow_down, restricted_queries
 
 COLUMNS = (
     "attack",
@@ -42,7 +43,7 @@ def _row(cell: xr.Dataset, reference: xr.Dataset, threat: dict[str, Any], seed: 
     budget, images = threat["query_budget"], cell.sizes["image"]
     queries = [_restricted(one, budget) for one in (reference, cell)]
     slow = measured_slow_down(queries[0], queries[1], seed)
-    robust = wilson(int((~cell.success).sum()), images)
+    robust = share(int((~cell.success).sum()), images)
     fooled = cell.fooled.values / cell.evaluations.item()
     return {
         "attack": str(cell.attack.item()),

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sims.intervals import share
 from sims.measurements.fresh_draws import outvoted, times_right
-from sims.measurements.slow_down import wilson
 
 COLUMNS = (
     "attack",
@@ -45,7 +45,7 @@ def row(cell: xr.Dataset, labels: np.ndarray) -> dict[str, Any]:
     draws, images = cell.evaluations.item(), len(labels)
     right = times_right(labels, cell.predicted.values) / draws
     clean = times_right(labels, cell.predicted_clean.values) / draws
-    majority = wilson(int((~outvoted(labels, cell.predicted.values)).sum()), images)
+    majority = share(int((~outvoted(labels, cell.predicted.values)).sum()), images)
     return {
         "attack": str(cell.attack.item()),
         "defense": str(cell.defense.item()),

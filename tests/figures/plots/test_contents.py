@@ -6,11 +6,11 @@ from matplotlib.colors import to_rgba
 from matplotlib.container import ErrorbarContainer
 
 from figures import scans
-from figures.intervals import Z, mean_and_half_width, wilson_band
 from figures.plot import gather
 from figures.plots import convergence, diversity, second_moment, tightness
-from figures.plots.robust_accuracy import survivors
+from figures.plots.robust_accuracy import shares, survivors
 from figures.registry import PLOTS
+from sims.intervals import Z, mean_and_half_width
 from theory.catalogue import CATALOGUE, find
 
 
@@ -216,8 +216,9 @@ def test_survivors_on_a_case_by_hand(record):
     assert standing.tolist() == [3, 1, 1]
 
 
-def test_wilson_band_against_published_values():
-    low, high = wilson_band(np.array([0, 5, 10]), 10)  # Brown, Cai and DasGupta (2001)
+def test_the_bands_of_robust_accuracy_against_published_values():
+    value, low, high = shares(np.array([0, 5, 10]), 10)  # Brown, Cai and DasGupta (2001)
+    np.testing.assert_allclose(value, [0, 0.5, 1])
     np.testing.assert_allclose(low, [0, 0.2366, 0.7225], atol=1e-4)
     np.testing.assert_allclose(high, [0.2775, 0.7634, 1], atol=1e-4)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sims.measurements import slow_down
-from sims.measurements.slow_down import measured_slow_down, predicted_slow_down, restricted_queries, wilson
+from sims import intervals
+from sims.measurements.slow_down import measured_slow_down, predicted_slow_down, restricted_queries
 
 BUDGET, D, MU, Q = 1000, 30, 0.1, 10
 
@@ -13,18 +13,6 @@ def test_resisting_images_count_as_the_whole_budget():
     queries = np.array([10, 20, 37, 999])
     success = np.array([True, False, True, False])
     assert restricted_queries(queries, success, BUDGET).tolist() == [10, BUDGET, 37, BUDGET]
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_wilson_gives_the_published_intervals(successes, trials, low, high):
-    """Newcombe (1998), Statistics in Medicine 17, table I, method 3."""
-    got = wilson(successes, trials)
-    assert got == pytest.approx((successes / trials, low, high), abs=6e-5)
-    mirrored = wilson(trials - successes, trials)
-    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((got.low, got.high), abs=1e-12)
 
 
 def coverage(repeats: int = 400, images: int = 100) -> float:
@@ -43,7 +31,7 @@ def coverage(repeats: int = 400, images: int = 100) -> float:
 def test_bootstrap_interval_covers_the_truth(monkeypatch):
     error = np.sqrt(0.95 * 0.05 / 400)
     assert abs(coverage() - 0.95) < 4 * error
-    monkeypatch.setattr(slow_down, "LEVEL", 0.8)
+    monkeypatch.setattr(intervals, "LEVEL", 0.8)
     assert abs(coverage() - 0.95) > 4 * error
 
 

@@ -1,4 +1,4 @@
-"""Comparison with other libraries, as far as it needs none: accounts, the cut, statistics, verdicts, refusals."""
+"""Comparison with other libraries, as far as it needs none: accounts, the cut, verdicts, refusals."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,6 @@ from sims.attacks.ball import Norm
 from sims.attacks.table import read_attack
 from sims.command_line import main
 from sims.experiments.experiment import Context
-from sims.measurements.paired import difference_of_shares, ratio_of_medians
 from sims.peers import comparison as compare
 from sims.peers import table
 from sims.peers.account import Account
@@ -168,29 +167,6 @@ def test_a_peer_reports_its_count_and_its_exception(victim):
     assert run_peer(peer(broken, "any"), victim, task(victim)._replace(seed=7), 1).counted == 20
     different = labels_of(linear_classifier(), images(4)[::-1]) != labels_of(linear_classifier(), images(4))
     assert (outcome.success == different).all()
-
-
-def test_paired_difference_by_hand():
-    ours, theirs = np.array([True] * 3 + [False] * 7), np.array([True] * 5 + [False] * 5)
-    gap = difference_of_shares(ours, theirs, 0)
-    assert gap.value == pytest.approx(-0.2)
-    assert gap.low < -0.2 < gap.high <= 0  # of ten images two differ, both in our favour
-    assert difference_of_shares(ours, ours, 0) == (0, 0, 0)
-
-
-def test_paired_interval_has_the_width_of_its_standard_error():
-    rng = np.random.default_rng(0)
-    ours, theirs = rng.random(400) < 0.5, rng.random(400) < 0.5
-    gap = difference_of_shares(ours, theirs, 0)
-    error = (ours.astype(float) - theirs).std() / 20
-    assert (gap.high - gap.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.07)
-
-
-def test_ratio_of_medians_by_hand():
-    theirs = np.linspace(1, 2, 51)
-    ratio = ratio_of_medians(1.2 * theirs, theirs, 0)
-    assert ratio == pytest.approx((1.2, 1.2, 1.2))
-    assert ratio_of_medians(theirs, np.full(51, INF), 0).value == 0
 
 
 @pytest.mark.parametrize(
