@@ -18,7 +18,11 @@ class Evaluate:
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """Classifier, one of those listed, or FILE.py:NAME of your own."""
     dataset: str = "digits"
-    """Data set whose held-out images are used."""
+    """Data set whose held-out images are used, or a FOLDER of class folders with PNG or JPEG pictures of your own."""
+    resize: str | None = None
+    """How pictures of a FOLDER become images, SIZE:CROP[:INTERPOLATION]; without it all must have one size."""
+    classes: Path | None = None
+    """JSON list of the class names of a FOLDER, in the order of the labels; without it its folders in their order."""
     weights: Path | None = None
     """Weights file: a PyTorch checkpoint or safetensors; by default the published ones, or those trained here."""
     defense: str = "none"
@@ -37,11 +41,13 @@ class Evaluate:
         import jax
 
         from defenses import zoo
+        from defenses.data.sources import own_folder
         from defenses.evaluation import accuracy
         from defenses.purifiers.table import read_defense
 
         jax.config.update("jax_default_matmul_precision", "highest")
 
+        own_folder(self.dataset, self.resize, self.classes)
         chain, choice = read_defense(self.defense), zoo.read_model(self.model)
         folders = Folders(self.out / "models", self.data_dir)
         model, resize, origin = zoo.loaded(choice, self.dataset, self.seed, folders, self.weights)

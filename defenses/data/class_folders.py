@@ -4,6 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,21 @@ def class_folders(folder: Path, resize: Resize | None = None, classes: Path | No
     return Dataset(Path(os.path.abspath(folder)).name, image_shape, known.names, None, test)
 
 
+def in_turn(dataset: Dataset) -> Dataset:
+    """The same pictures, the first of every class before the second of any: the leading ones are of all classes."""
+    images, labels = dataset.test
+    assert isinstance(images, Pictures)
+    rank = np.concatenate([np.arange(count) for count in np.unique(labels, return_counts=True)[1]])
+    order = np.lexsort((labels, rank))
+    paths = tuple(images.paths[place] for place in order)
+    return dataset._replace(test=Split(replace(images, paths=paths), labels[order]))
+
+
+def first_shape(folder: Path) -> tuple[int, int, int]:
+    """(h, w, c) of the first picture; raises as `class_folders` does."""
+    return shape_of(min(_pictures(folder, _folders(folder), told=False)))
+
+
 def _folders(folder: Path) -> list[Path]:
     """The class folders, sorted."""
     if not folder.is_dir():
@@ -80,12 +96,12 @@ def _labels(folders: Sequence[Path], known: Classes, file: Path) -> Mapping[Path
     return {folder: label[folder.name] for folder in folders}
 
 
-def _pictures(folder: Path, folders: Sequence[Path]) -> list[Path]:
-    """The picture files of the class folders; says on stderr how many other files there are."""
+def _pictures(folder: Path, folders: Sequence[Path], told: bool = True) -> list[Path]:
+    """The picture files of the class folders; where `told`, says on stderr how many other files there are."""
     files = [path for class_folder in folders for path in _shown(class_folder) if path.is_file()]
     pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
     skipped = len(files) - len(pictures)
-    if skipped:
+    if skipped and told:
         noun = "1 file that is" if skipped == 1 else f"{skipped} files that are"
         print(f"skipped {noun} no {ENDINGS} in {folder}", file=sys.stderr)
     if not pictures:

@@ -25,3 +25,4 @@ NORMALIZATIONS: dict[str, Normalization] = {  # per data set: its training pixel
     "imagenet": IMAGENET,
     "digits": Normalization((0.0,), (1.0,)),
 }
+UNCHANGED = {channels: Normalization((0.0,) * channels, (1.0,) * channels) for channels in (1, 3)}  # pixels as they are

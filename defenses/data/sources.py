@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from defenses.data import cifar10, digits, imagenet, mnist
+from defenses.data.class_folders import class_folders, first_shape, in_turn
 from defenses.data.dataset import Dataset
 from defenses.data.layout import Layout, find, is_published
-from defenses.files.resize import Resize
+from defenses.files.resize import Resize, resize_of
 
 
 class Presence(NamedTuple):
@@ -51,6 +52,35 @@ class Source(NamedTuple):
     presence: Callable[[Path], Presence]
 
 
+def own_folder(dataset: str, resize: str | None, classes: Path | None) -> None:
+    """Make a user's folder of class folders one more row of the table, for this process, under its own path.
+
+    dataset: nothing is done for a name that the table has. resize: as `resize_of` reads it; weights that bring their
+    own resizing keep it. classes: as `class_folders` takes it.
+    Raises ValueError for an unknown name that is no folder, for options that are for folders alone, or a wrong folder.
+    """
+    if dataset in SOURCES:
+        if resize is not None or classes is not None:
+            raise ValueError(f"resize and classes are for a FOLDER of your own, not for the dataset {dataset}")
+        return
+    if not Path(dataset).is_dir():
+        raise ValueError(f"dataset must be one of {', '.join(SOURCES)}, or a FOLDER of class folders, got {dataset!r}")
+    chosen, folder = None if resize is None else resize_of(resize), Path(dataset).absolute()
+    shape = first_shape(folder) if chosen is None else (chosen.crop, chosen.crop, first_shape(folder)[-1])
+
+    def read(_: Path, of_weights: Resize | None) -> Dataset:
+        return in_turn(class_folders(folder, of_weights or chosen, classes))._replace(name=dataset)
+
+    OWN[dataset] = Source(
+        f"class folders in {dataset}", "your own", shape, (), None, read, lambda _: Presence("complete")
+    )
+
+
+def image_shape(dataset: str) -> tuple[int, int, int]:
+    """(h, w, c) that a network takes; of a user's folder, unless it is resized, that of one picture."""
+    return (OWN if dataset in OWN else SOURCES)[dataset].image_shape
+
+
 def load(name: str, folder: Path, resize: Resize | None = None) -> Dataset:
     """The data set of that name, read from the data folder; the same call gives the same object.
 
@@ -58,6 +88,8 @@ def load(name: str, folder: Path, resize: Resize | None = None) -> Dataset:
     Raises ValueError for an unknown name, and for files that are missing or hold other data than the published: it
     names the file, its sha256 and the command that gets it. The pictures of imagenet have no published sha256.
     """
+    if name in OWN:
+        return OWN[name].read(folder, resize)
     if name not in SOURCES:
         raise ValueError(f"dataset must be one of {', '.join(SOURCES)}, got {name!r}")
     if resize is not None and name != "imagenet":
@@ -116,6 +148,7 @@ def _of_files(
     return Source(title, terms, image_shape, layouts, download, lambda folder, _: read(folder), presence)
 
 
+OWN: dict[str, Source] = {}  # a user's folders, by what they are called on the command line
 SOURCES: dict[str, Source] = {
     "digits": Source(
         "Handwritten digits, 1,797 grey scans of 8×8 pixels",

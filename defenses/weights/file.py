@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from defenses.data.normalization import NORMALIZATIONS, Normalization
+from defenses.data.normalization import NORMALIZATIONS, UNCHANGED, Normalization
+from defenses.data.sources import image_shape
 from defenses.files.folders import Folders
 from defenses.files.resize import Resize
 from defenses.training.recipe import RECIPES
@@ -110,7 +111,8 @@ def _card(path: Path) -> dict[str, Any]:
 def _front(path: Path, card: dict[str, Any], dataset: str) -> tuple[Normalization, Resize | None]:
     """Normalisation and resizing that a card asks for, where it does, else the data set's."""
     given = {**card.get("measured", {}), **card}
-    normalization, resize = NORMALIZATIONS[dataset], Resize() if dataset == "imagenet" else None
+    normalization = NORMALIZATIONS.get(dataset, UNCHANGED[image_shape(dataset)[-1]])
+    resize = Resize() if dataset == "imagenet" else None
     try:
         if "normalization" in given:
             mean, std = (tuple(map(float, given["normalization"][key])) for key in ("mean", "std"))

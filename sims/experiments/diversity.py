@@ -9,6 +9,8 @@ import tyro
 import xarray as xr
 
 from defenses import zoo
+from defenses.data.sources import image_shape
+from defenses.purifiers.table import DefenseOptions
 from defenses.ranges import check_counts, check_positive
 from sims.experiments.experiment import (
     Context,
@@ -17,8 +19,16 @@ from sims.experiments.experiment import (
     check_different,
     check_seed,
 )
-from sims.measurements import noise_diversity, pool_diversity
-from sims.victims.victim import Victim, VictimOptions, check_one_model, load_victim, seconds_per_row, victim_inputs
+from sims.measurements import defense_diversity, noise_diversity, pool_diversity
+from sims.victims.victim import (
+    Victim,
+    VictimOptions,
+    check_one_model,
+    load_victim,
+    seconds_per_row,
+    victim_inputs,
+    victim_names,
+)
 from theory.catalogue import find
 
 
@@ -27,8 +37,10 @@ class Config:
     """Diversity of randomised defences on held-out images; the margin loss is read."""
 
     victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
-    defenses: tuple[Literal["purifiers", "gaussian-noise"], ...] = ("purifiers", "gaussian-noise")
-    """Which draws: of members of the trained pool, of noise."""
+    defenses: DefenseOptions = ()
+    """Defences that are measured as they are, of any kind, in place of the sweeps."""
+    sweeps: tuple[Literal["pools", "gaussian-noise"], ...] = ("pools", "gaussian-noise")
+    """What is swept where no defences are given: the size of the trained pool, the strength of noise."""
     pool_sizes: tuple[int, ...] = (2, 3, 5, 8)
     """Purifiers in the pool, K."""
     patches_per_side: tuple[int, ...] = (1, 2, 4)
@@ -47,27 +59,36 @@ class Config:
         """Raise ValueError naming the first setting outside its range."""
         check_counts(self, pool_sizes=2, patches_per_side=1, images=2, pools=1, draws=2)
         check_seed(self.seed)
-        check_one_model(self.victim)
+        if not self.defenses:
+            check_one_model(self.victim)
         check_positive(self, "noise_levels")
-        check_different(self, "defenses", "pool_sizes", "patches_per_side", "noise_levels")
+        check_different(
+            self, *(["defenses"] if self.defenses else []), "sweeps", "pool_sizes", "patches_per_side", "noise_levels"
+        )
         _patch_sizes(self)
 
 
 def plan(config: Config) -> Plan:
     """Rows over all settings."""
     cost, settings = seconds_per_row(config.victim), len(config.pool_sizes) * len(config.patches_per_side)
-    pools = settings * config.images * config.pools * config.draws * ("purifiers" in config.defenses)
-    noise = len(config.noise_levels) * config.images * _noise_draws(config) * ("gaussian-noise" in config.defenses)
+    if config.defenses:
+        rows = 2 * len(victim_names(config.victim, config.defenses)) * config.images * config.draws
+        return Plan(rows, rows * cost + len(config.defenses), 1000)
+    pools = settings * config.images * config.pools * config.draws * ("pools" in config.sweeps)
+    noise = len(config.noise_levels) * config.images * _noise_draws(config) * ("gaussian-noise" in config.sweeps)
     return Plan(pools + noise, (pools + noise) * cost + settings, 1000)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Measure every setting on the same images."""
-    victim = load_victim(config.victim, (), config.images, context.folders, config.seed)
+    victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
+    if config.defenses:
+        advance = partial(context.advance, "defences")
+        return defense_diversity.measure(victim, config.draws, config.seed, advance), {}
     parts: list[xr.Dataset] = []
-    if "purifiers" in config.defenses:
+    if "pools" in config.sweeps:
         parts.append(_pools(config, victim, context))
-    if "gaussian-noise" in config.defenses:
+    if "gaussian-noise" in config.sweeps:
         advance = partial(context.advance, "noise levels")
         parts.append(noise_diversity.measure(victim, config.noise_levels, _noise_draws(config), config.seed, advance))
     data = parts[0] if len(parts) == 1 else parts[0].merge(parts[1])
@@ -87,7 +108,7 @@ def _noise_draws(config: Config) -> int:
 
 
 def _patch_sizes(config: Config) -> tuple[int, ...]:
-    side = zoo.SOURCES[config.victim.dataset].image_shape[0]
+    side = image_shape(config.victim.dataset)[0]
     for parts in config.patches_per_side:
         if side % parts:
             raise ValueError(f"patches_per_side must divide the side of the images, {side}, got {parts}")
@@ -96,8 +117,22 @@ def _patch_sizes(config: Config) -> tuple[int, ...]:
 
 def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
     """A row per setting: means over the images with standard errors, beside what theory says."""
+    if "defense_variance" in data:
+        return {"rows": [_defense_row(data.isel(defense=i)) for i in range(data.sizes["defense"])]}
     pools = {"rows": _pool_rows(data)} if "pool_size" in data.dims else {}
     return pools | ({"noise": _noise_rows(data)} if "noise_level" in data.dims else {})
+
+
+def _defense_row(cell: xr.Dataset) -> dict[str, Any]:
+    """V, Δ, ν and ν₂, means over the images with standard errors; None where there is no image to compare."""
+    nu, nu2 = np.sqrt(cell.defense_nu_squared), np.sqrt(cell.defense_nu2_squared)
+    quantities = {"V": cell.defense_variance, "Delta": cell.defense_spread, "nu": nu, "nu2": nu2}
+    row: dict[str, Any] = {"defense": str(cell.defense.item())}
+    for name, values in quantities.items():
+        known = bool(np.isfinite(values).all())
+        row |= {name: float(values.mean()) if known else None}
+        row |= {f"{name}_standard_error": standard_error(values) if known else None}
+    return row
 
 
 def _noise_rows(data: xr.Dataset) -> list[dict[str, Any]]:

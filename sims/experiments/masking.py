@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 import xarray as xr
 
-from defenses import zoo
+from defenses.data.sources import image_shape
 from defenses.purifiers.table import DefenseOptions, defense_choices
 from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
@@ -145,7 +145,7 @@ def _probes(config: Config):
 
 
 def _pixels(config: Config) -> int:
-    return int(np.prod(zoo.SOURCES[config.victim.dataset].image_shape))
+    return int(np.prod(image_shape(config.victim.dataset)))
 
 
 def _key(config: Config, stream: int):

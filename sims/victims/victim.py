@@ -15,7 +15,8 @@ from defenses import zoo
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.network import network_classifier, template
 from defenses.data.dataset import Split
-from defenses.data.normalization import NORMALIZATIONS
+from defenses.data.normalization import UNCHANGED
+from defenses.data.sources import image_shape, own_folder
 from defenses.evaluation import BATCH, predictions
 from defenses.files.folders import Folders
 from defenses.model import Model
@@ -35,13 +36,17 @@ class VictimOptions:
     model: zoo.ModelOptions = (zoo.read_model("cnn"),)
     """Classifiers, of those `python -m defenses` lists, or FILE.py:NAME of your own."""
     dataset: str = "digits"
-    """Data set whose held-out images are used."""
+    """Data set whose held-out images are used, or a FOLDER of class folders with PNG or JPEG pictures of your own."""
+    resize: str | None = None
+    """How pictures of a FOLDER become images, SIZE:CROP[:INTERPOLATION]; without it all must have one size."""
+    classes: Path | None = None
+    """JSON list of the class names of a FOLDER, in the order of the labels; without it its folders in their order."""
     weights: Path | None = None
     """Weights file of the one classifier; by default the published ones, or those trained here."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown data set, no model, or weights that cannot be given."""
-        zoo.checked("dataset", zoo.SOURCES, self.dataset)
+        own_folder(self.dataset, self.resize, self.classes)
         if not self.model:
             raise ValueError("model must name at least one, got none")
         if self.weights is not None and self.models not in ARCHITECTURES:
@@ -52,9 +57,9 @@ class VictimOptions:
     @classmethod
     def saved(cls, options: dict[str, Any]) -> "VictimOptions":
         """The options as a record's manifest has them; ValueError where they name what is not there any more."""
-        weights: Any = options.get("weights")
+        files = {name: Path(options[name]) for name in ("weights", "classes") if options.get(name) is not None}
         models = tuple(map(zoo.read_model, options["model"]))
-        return cls(models, options["dataset"], None if weights is None else Path(weights))
+        return cls(models, options["dataset"], options.get("resize"), **files)
 
     @property
     def models(self) -> str:
@@ -150,14 +155,14 @@ def seconds_per_row(options: VictimOptions) -> float:
 
 def _seconds_per_row(choice: Choice, dataset: str) -> float:
     """From the network's operations; a user's own model is taken for a small one."""
-    shape = zoo.SOURCES[dataset].image_shape
+    shape = image_shape(dataset)
     if choice.name not in ARCHITECTURES:
         size = math.prod(shape)  # the orthogonal network multiplies by two square matrices, the cnn by a few kernels
         operations = 4 * size**2 if choice.name == "orthogonal" else 2000 * size
         return 1 / SMALL_NETWORK_RATE + operations / OPERATIONS_PER_SECOND
     architecture = ARCHITECTURES[choice.name]
     params = template(architecture, shape, 10)
-    network = network_classifier(choice.name, architecture, params, shape, 10, NORMALIZATIONS[dataset])
+    network = network_classifier(choice.name, architecture, params, shape, 10, UNCHANGED[shape[-1]])
     row = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     analysis = jax.jit(network.logits).lower(params, row).cost_analysis()
     assert analysis is not None  # XLA has one for every backend of this project

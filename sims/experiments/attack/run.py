@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from defenses import zoo
+from defenses.data.sources import image_shape
 from defenses.names import Choice
 from sims.attacks.table import build_attack
 from sims.engine.run import Result, Schedule, run_attack
@@ -30,7 +30,7 @@ def plan(config: Config) -> Plan:
     attacks = len(config.attacks) * (2 if config.best_response else 1)
     cells = len(config.victims) * attacks * config.images
     rows = cells * (config.threat.query_budget + config.evaluations)
-    pixels = np.prod(zoo.SOURCES[config.victim.dataset].image_shape)
+    pixels = np.prod(image_shape(config.victim.dataset))
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), 600 + 8 * cells * int(pixels) / 1e6)
 
 

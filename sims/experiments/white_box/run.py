@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 import xarray as xr
 
-from defenses import zoo
+from defenses.data.sources import image_shape
 from defenses.names import Choice
 from defenses.purifiers.table import DefenseOptions, defense_choices
 from defenses.ranges import check_counts
@@ -91,7 +91,7 @@ def plan(config: Config) -> Plan:
     each = sum(passes(choice, config.query_budget) for choice in config.attacks)
     victims = len(victim_names(config.victim, config.defenses))
     rows = victims * config.images * (each + config.evaluations * judgements(config.attacks))
-    pixels = np.prod(zoo.SOURCES[config.victim.dataset].image_shape)
+    pixels = np.prod(image_shape(config.victim.dataset))
     megabytes = 600 + 4 * (victims * len(config.attacks) + 8) * config.images * int(pixels) / 1e6
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), megabytes)
 

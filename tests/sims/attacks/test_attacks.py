@@ -156,7 +156,7 @@ def test_state_keeps_its_types(finished):
     queries = jax.eval_shape(attack.ask, key, before)
     assert queries.images.shape == (attack.width, *SHAPE)
     assert queries.needed.shape == (attack.width,)
-    oracle = ORACLES[attack.feedback](CLASSIFIER, no_defense())
+    oracle = oracle_of(defended(CLASSIFIER, no_defense()), attack.feedback)
     keys = jax.random.split(key, attack.width)
     answer = jax.eval_shape(oracle.query, oracle.params, keys, queries.images, jnp.zeros(attack.width, jnp.int32))
     after = jax.eval_shape(attack.tell, before, queries, answer)
@@ -217,4 +217,4 @@ def test_settings_are_read_and_spelled():
     assert read_attack("nes:num_directions=3,smoothing_radius=0.5").settings.num_directions == 3
     assert read_attack("square:reevaluate=true").settings.reevaluate
     for text in ("null", "nes:smoothing_radius=0.5,num_directions=3", "square:reevaluate=true,average=4"):
-        assert spelled(read_attack(text)) == text
+        assert str(read_attack(text)) == text

@@ -315,10 +315,14 @@ def imports(path: Path) -> set[str]:
 
 
 def test_query_attacks_and_the_engine_know_no_white_box():
-    """Only sims/white_box and the experiments import it; and it alone answers with gradients."""
-    for path in (ROOT / "sims").rglob("*.py"):
-        if path.parent.name in ("white_box", "experiments") or path.name == "white_box_listing.py":
-            continue
-        assert not any((module + ".").startswith("sims.white_box.") for module in imports(path)), path
-    assert any((module + ".").startswith("sims.white_box.") for module in imports(ROOT / "sims/white_box/restarts.py"))
+    """Only sims/white_box, the experiments, its peers and its listing import it; and it alone answers with gradients."""
+
+    def known_to(path: Path) -> set[str]:
+        return {module for module in imports(path) if (module + ".").startswith("sims.white_box.")}
+
+    rest = [path for path in (ROOT / "sims").rglob("*.py") if path.parent.name not in ("white_box", "experiments")]
+    users = {path.relative_to(ROOT / "sims").as_posix() for path in rest if known_to(path)}
+    assert users == {"command_line.py", "peers/gradient_attacks.py", "peers/white_box_comparison.py"}
+    assert known_to(ROOT / "sims/command_line.py") == {"sims.white_box.listing.list_white_box"}
+    assert known_to(ROOT / "sims/white_box/restarts.py")
     assert all(method.build(Threat(), method.settings()).feedback == "gradient" for method in WHITE_BOX.values())
