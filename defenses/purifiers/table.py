@@ -9,13 +9,14 @@ from defenses.defense import Defense, compose
 from defenses.model import Model, defended
 from defenses.names import Choice, one, read, several
 from defenses.own import is_own, own, tried_defense
-from defenses.purifiers import averaging, gaussian_noise, identity, mean_filter, pool, quantizer
+from defenses.purifiers import averaging, gaussian_noise, identity, jpeg, mean_filter, pool, quantizer
 from defenses.purifiers.method import Method, Site
 
 DEFENSES: dict[str, Method] = {
     "none": identity.METHOD,
     "gaussian-noise": gaussian_noise.METHOD,
     "mean-filter": mean_filter.METHOD,
+    "jpeg": jpeg.METHOD,
     "quantizer": quantizer.METHOD,
     "random-quantizer": quantizer.RANDOM,
     "purifier": pool.MEMBER,
