@@ -51,7 +51,9 @@ def own(kind: str, text: str) -> Choice:
     thing = _found(kind, Path(file + ".py"), name)
     full = f"{file}{MARK}{name}"
     if isinstance(thing, type) and dataclasses.is_dataclass(thing) and hasattr(thing, "build"):
-        return with_settings(full, given, Method(thing, lambda settings, _: settings.build(), f"class in {file}.py"))
+        return with_settings(
+            full, given, Method(thing, lambda settings, _: _run(full, settings.build), f"class in {file}.py")
+        )
     if not (callable(thing) or isinstance(thing, Defense | Model | Classifier)):
         raise ValueError(f"{kind} {full} must be a {kind}, a function or a dataclass with build(), got {type(thing)}")
     there: Any = thing
@@ -67,7 +69,7 @@ def tried_defense(name: str, built: Any, dataset: Dataset) -> Defense | Callable
     if not isinstance(built, Defense):
         if not callable(built):
             raise ValueError(f"{name} must give a Defense or a function Model -> Model, got {type(built).__name__}")
-        return lambda model: _tried_model(name, built(model), dataset)
+        return lambda model: _tried_model(name, _run(name, lambda: built(model)), dataset)
     images = _images(dataset)
     defense = built if _traces(built.apply, built.params, images) else _on_host(name, built)
     purified = _called(name, lambda keys: jax.jit(defense.apply)(defense.params, keys, images), 0, len(images))
@@ -100,18 +102,11 @@ def _of_function(name: str, scores: Callable, params: Any, dataset: Dataset) -> 
     if _traces(lambda params, keys, images: scores(params, images), params, images):
         classes = jax.eval_shape(scores, params, images).shape[-1]
         return Model(name, params, lambda params, keys, images: scores(params, images), classes)
-    first, again = (_answer(name, scores, params, images) for _ in range(2))
+    first, again = (_run(name, lambda: np.asarray(scores(params, images))) for _ in range(2))
     if first.ndim != 2:
         raise ValueError(f"{name} must return scores of shape ({len(images)}, classes), got {first.shape}")
     _say_slower(name)
     return hosted(name, lambda images, request: scores(params, images), first.shape[-1], bool((first != again).any()))
-
-
-def _answer(name: str, scores: Callable, params: Any, images: np.ndarray) -> np.ndarray:
-    try:
-        return np.asarray(scores(params, images))
-    except Exception as error:  # a stranger's code fails in any way
-        raise ValueError(f"{name} fails on images {images.shape}: {type(error).__name__}: {error}") from error
 
 
 def _tried_model(name: str, model: Any, dataset: Dataset) -> Model:
@@ -143,11 +138,15 @@ def _check_keys(name: str, randomized: bool, ask: Callable) -> None:
         raise ValueError(f"{name} is declared deterministic (randomized=False) and answers differently each time")
 
 
-def _called(name: str, ask: Callable, draw: int, rows: int) -> np.ndarray:
+def _run(name: str, code: Callable[[], Any]) -> Any:
     try:
-        return np.asarray(ask(jax.random.split(jax.random.key(draw), rows)))
+        return code()
     except Exception as error:  # a stranger's code fails in any way
-        raise ValueError(f"{name} fails: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{name} fails: {type(error).__name__}: {error}") from error
+
+
+def _called(name: str, ask: Callable, draw: int, rows: int) -> np.ndarray:
+    return _run(name, lambda: np.asarray(ask(jax.random.split(jax.random.key(draw), rows))))
 
 
 def _traces(function: Callable, params: Any, images: np.ndarray) -> bool:

@@ -142,8 +142,9 @@ def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:
             weights[choice.name], resize = file.origin, file.resize
     labels = zoo.load(options.dataset, folders.data, resize).test.labels
     inputs = {"weights": weights, "held_out_labels": hashlib.sha256(labels.tobytes()).hexdigest()}
-    chains = getattr(config, "defenses", ())
-    own = sorted({file for part in (*options.model, *(p for c in chains for p in c.parts)) if (file := own_file(part))})
+    chains = getattr(config, "defenses", (config.defense,) if hasattr(config, "defense") else ())
+    parts = (*options.model, *(part for chain in chains for part in chain.parts))
+    own = sorted({file for part in parts if (file := own_file(part))})
     files = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in own}
     return inputs | ({"files": files} if files else {})
 

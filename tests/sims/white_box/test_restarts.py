@@ -315,7 +315,7 @@ def imports(path: Path) -> set[str]:
 
 
 def test_query_attacks_and_the_engine_know_no_white_box():
-    """Only sims/white_box, the experiments, its peers and its listing import it; and it alone answers with gradients."""
+    """Only its folder, the experiments, its peers and its listing import it; and it alone answers with gradients."""
 
     def known_to(path: Path) -> set[str]:
         return {module for module in imports(path) if (module + ".").startswith("sims.white_box.")}
