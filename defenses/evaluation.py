@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from defenses.data.dataset import Images, Split
-from defenses.model import Model
+from defenses.model import Model, bare
 from defenses.training.progress import watched
 
 BATCH = 128
@@ -42,7 +42,7 @@ def predictions(model: Model, images: Images, seed: int) -> tuple[np.ndarray, fl
     """Classes (n,) int of the images, and the seconds of the forward passes; keys and errors as above."""
     if model.image_shape not in (None, images.shape[1:]):
         raise ValueError(
-            f"dataset must hold images of shape {model.image_shape} for {model.name}, got {images.shape[1:]}"
+            f"dataset must hold images of shape {model.image_shape} for {bare(model).name}, got {images.shape[1:]}"
         )
     size = min(BATCH, len(images))
     ask, key = model.scores, jax.random.key(seed)
@@ -64,5 +64,5 @@ def predictions(model: Model, images: Images, seed: int) -> tuple[np.ndarray, fl
         predicted.append(np.asarray(classes))
         seconds += time.perf_counter() - started
         if not finite:
-            raise ValueError(f"{model.name} must give finite scores, not so for images {start}..{numbers[-1]}")
+            raise ValueError(f"{bare(model).name} must give finite scores, not so for images {start}..{numbers[-1]}")
     return np.concatenate(predicted)[: len(images)], seconds

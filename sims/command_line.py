@@ -106,7 +106,8 @@ def _one_complaint() -> Iterator[None]:
             raise
         words = " ".join(word for word in complaint.getvalue().split() if word.strip("─│╭╮╰╯-+|"))
         words = words.split(" For full helptext")[0].split(" Argument helptext:")[0]
-        line = re.sub(r"^Value error Error parsing (config[.\w]*|--[-\w]+(?=: (?!Could not))): ", "", words)
+        line = re.sub(r"^Value error Error parsing config[.\w]*: ", "", words)
+        line = re.sub(r"^Value error Error parsing --[-\w]+: (?=.* must be )", "", line)  # it names its setting itself
         raise ValueError(line or "the options could not be read") from None
 
 

@@ -74,3 +74,63 @@ def test_a_file_holds_one_idea(folder):
     for path in (ROOT / folder).rglob("*.py"):
         lines = len(path.read_text().splitlines())
         assert lines <= 320, f"{path.relative_to(ROOT)} has {lines} lines"
+
+
+def entries(folder: Path) -> set[str]:
+    """Modules and rooms of a folder; what every package has (`__init__`, `__main__`) is not counted."""
+    kept = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {name for path in kept if not (name := path.relative_to(folder).parts[0]).startswith(("_", "."))}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_is_seen_at_a_glance(folder):
+    found = entries(ROOT / folder)
+    assert 8 <= len(found) <= 15, sorted(found)
+
+
+def graph() -> dict[str, set[str]]:
+    """Which of our modules imports which."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    owner = {name: name for name in modules}
+
+    def target(imported: str) -> str | None:
+        return owner.get(imported) or owner.get(imported.rpartition(".")[0])
+
+    return {
+        name: {found for imported in imported_modules(path) if (found := target(imported)) and found != name}
+        for name, path in modules.items()
+    }
+
+
+def circle(imports: dict[str, set[str]]) -> set[str]:
+    """What is left when modules whose imports are all gone are taken away, one after the other."""
+    left = {name: set(others) for name, others in imports.items()}
+    while free := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in free}
+    return set(left)
+
+
+def test_no_module_imports_itself_by_a_detour():
+    found = graph()
+    assert len(found) > 200
+    assert circle(found) == set()
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == {"a", "b", "c", "d"}
+
+
+def test_the_rooms_of_sims_stand_in_one_order():
+    """No room is imported from one that it imports itself."""
+    rooms: dict[str, set[str]] = {}
+    for name, others in graph().items():
+        if name.startswith("sims."):
+            room = ".".join(name.split(".")[:2])
+            rooms.setdefault(room, set()).update(".".join(other.split(".")[:2]) for other in others)
+    assert (
+        circle(
+            {room: {other for other in others if other in rooms and other != room} for room, others in rooms.items()}
+        )
+        == set()
+    )

@@ -61,7 +61,8 @@ def own_folder(dataset: str, resize: str | None, classes: Path | None) -> None:
     """
     if dataset in SOURCES:
         if resize is not None or classes is not None:
-            raise ValueError(f"resize and classes are for a FOLDER of your own, not for the dataset {dataset}")
+            given = "resize" if resize is not None else "classes"
+            raise ValueError(f"{given} can be given for a FOLDER of your own, not for the dataset {dataset}")
         return
     if not Path(dataset).is_dir():
         raise ValueError(f"dataset must be one of {', '.join(SOURCES)}, or a FOLDER of class folders, got {dataset!r}")

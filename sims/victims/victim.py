@@ -37,12 +37,12 @@ class VictimOptions:
     """Classifiers, of those `python -m defenses` lists, or FILE.py:NAME of your own."""
     dataset: str = "digits"
     """Data set whose held-out images are used, or a FOLDER of class folders with PNG or JPEG pictures of your own."""
+    weights: Path | None = None
+    """Weights file of the one classifier; by default the published ones, or those trained here."""
     resize: str | None = None
     """How pictures of a FOLDER become images, SIZE:CROP[:INTERPOLATION]; without it all must have one size."""
     classes: Path | None = None
     """JSON list of the class names of a FOLDER, in the order of the labels; without it its folders in their order."""
-    weights: Path | None = None
-    """Weights file of the one classifier; by default the published ones, or those trained here."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown data set, no model, or weights that cannot be given."""
@@ -50,7 +50,7 @@ class VictimOptions:
         if not self.model:
             raise ValueError("model must name at least one, got none")
         if self.weights is not None and self.models not in ARCHITECTURES:
-            raise ValueError(f"weights can be given for one of {', '.join(ARCHITECTURES)}, not for {self.models}")
+            raise ValueError(f"weights can be given for {', '.join(ARCHITECTURES)}, one of them, not for {self.models}")
         if self.weights is not None and not self.weights.is_file():
             raise ValueError(f"weights must be a file that can be read, got {self.weights}")
 
@@ -59,7 +59,7 @@ class VictimOptions:
         """The options as a record's manifest has them; ValueError where they name what is not there any more."""
         files = {name: Path(options[name]) for name in ("weights", "classes") if options.get(name) is not None}
         models = tuple(map(zoo.read_model, options["model"]))
-        return cls(models, options["dataset"], options.get("resize"), **files)
+        return cls(models, options["dataset"], resize=options.get("resize"), **files)
 
     @property
     def models(self) -> str:

@@ -37,7 +37,7 @@ def test_evaluate_prints_one_json_document(cnn, purifiers, cache):
     assert (done.returncode, done.stderr) == (0, "")
     row = json.loads(done.stdout)
     figures = ["images", "accuracy", "standard_error", "images_per_second"]
-    assert list(row) == ["model", "dataset", "defense", *figures, "weights"]
+    assert list(row) == ["model", "dataset", "defense", *figures, "passes", "weights"]
     assert row["images_per_second"] > 0
     assert (row["model"], row["dataset"], row["defense"]) == ("cnn", "digits", "random-purifier")
     assert row["images"] == 599

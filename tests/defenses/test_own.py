@@ -4,6 +4,7 @@ import json
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -114,10 +115,9 @@ def check_on_host(name, folder, models, capsys):
 def test_a_chain_meets_the_image_from_left_to_right(models):
     folders = Folders(models=models)
     network = undefended(zoo.classifier("cnn", folders=folders))
-    site, images = zoo.site("digits", 0, folders), np.full((2, 8, 8, 1), 0.3, np.float32)
+    site, images = zoo.site("digits", 0, folders), jnp.full((2, 8, 8, 1), 0.3).at[:, 3, 3].set(0.9)
     fine_last = build(read_defense("quantizer:levels=2+mean-filter"), site)(network)
     coarse_last = build(read_defense("mean-filter+quantizer:levels=2"), site)(network)
-    images[:, 3, 3] = 0.9
     keys = jax.random.split(jax.random.key(0))
     assert fine_last.purify is not None
     assert coarse_last.purify is not None
@@ -132,7 +132,7 @@ def test_the_mean_of_runs_costs_passes_and_divides_v(models):
     noise = zoo.guard(read_defense("gaussian-noise:std=0.1"), folders=folders)(undefended(network))
     mean = zoo.guard(read_defense("mean-of:runs=9+gaussian-noise:std=0.1"), folders=folders)(undefended(network))
     assert (noise.passes, mean.passes) == (1, 9)
-    image = np.repeat(zoo.load("digits", folders.data).test.images[:1], 512, axis=0)
+    image = jnp.repeat(zoo.load("digits", folders.data).test.images[:1], 512, axis=0)
     keys = jax.random.split(jax.random.key(0), 512)
     one, nine = (np.asarray(model.scores(model.params, keys, image))[:, 0] for model in (noise, mean))
     ratio = one.var(ddof=1) / nine.var(ddof=1)

@@ -117,7 +117,7 @@ def _dataset(config: Config, shared: Setting, results: list[list[Result]], geome
             np.array([g.variance for g in geometry]) * random[:, None],
             {"long_name": "loss-level variance V at the clean image, unknown of a model on the host"},
         ),
-        "gradient_norm": (("defense", "image"), np.array(norms), {"long_name": "‖∇F̄‖ at the clean image"}),
+        "gradient_norm": (("defense", "image"), np.array(norms, np.float64), {"long_name": "‖∇F̄‖ at the clean image"}),
         "randomized": ("defense", random),
     }
     counts = results[0][0].trace_at

@@ -3,6 +3,7 @@
 import io
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +12,7 @@ from defenses.purifiers.jpeg import COSINES, jpeg
 
 
 def purified(quality: int, images: np.ndarray) -> np.ndarray:
-    return np.asarray(jpeg(quality).apply({}, jax.random.split(jax.random.key(0), len(images)), images))
+    return np.asarray(jpeg(quality).apply({}, jax.random.split(jax.random.key(0), len(images)), jnp.asarray(images)))
 
 
 def pictures(channels: int, size: int = 32) -> np.ndarray:
