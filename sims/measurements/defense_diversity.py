@@ -30,8 +30,9 @@ def measure(victim: Victim, draws: int, seed: int, advance: Callable[[int, int],
     for done, model in enumerate(victim.models.values()):
         advance(done, len(victim.models))
         key = jax.random.key(seed)
-        variances.append(loss_variance(model)(key, model.params, victim.images, victim.labels, draws))
-        rest.append(_spread(model, victim, key, draws))
+        variance = loss_variance(model)(key, model.params, victim.images, victim.labels, draws)
+        variances.append(np.array(variance) * model.randomized)  # rounding is no diversity
+        rest.append(_spread(model, victim, key, draws) * model.randomized)
     advance(len(victim.models), len(victim.models))
     dims, table = ("defense", "image"), np.array(rest)
     variance, error = np.array(variances).transpose(1, 0, 2)
