@@ -1,4 +1,4 @@
-"""Every defence of the table is listed, measured and attacked at its default settings: a new line is enough for that."""
+"""Every defence of the table is listed, measured and attacked at its defaults: a new line is enough for that."""
 
 import json
 
