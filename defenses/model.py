@@ -127,8 +127,9 @@ def mean_of(model: Model, runs: int, of: str = "logits") -> Model:
 def hosted(name: str, answer: Callable[[np.ndarray, str], Any], num_classes: int, randomized: bool = True) -> Model:
     """A model that the host asks: any callable (images, name of the request) -> scores or labels, or a service.
 
-    The engine asks it for exactly the rows that wait. Everything else reaches it through a callback, which wants scores
-    of it. What may answer differently when asked again is `randomized`; nobody knows that of a service.
+    Alone, the engine asks it for exactly the rows that wait. Behind a defence, and in measurements, it is reached
+    through a callback, which wants scores of it and fills up its batches. What may answer differently when asked again
+    is `randomized`; nobody knows that of a service.
     """
 
     def answered(keys, images):

@@ -100,7 +100,11 @@ def tried_model(name: str, built: Any, dataset: Dataset) -> Model:
 def _of_function(name: str, scores: Callable, params: Any, dataset: Dataset) -> Model:
     images = _images(dataset)
     if _traces(lambda params, keys, images: scores(params, images), params, images):
-        classes = jax.eval_shape(scores, params, images).shape[-1]
+        found = jax.eval_shape(scores, params, images)
+        if not isinstance(found, jax.ShapeDtypeStruct) or found.ndim != 2:
+            shape = getattr(found, "shape", type(found).__name__)
+            raise ValueError(f"{name} must return scores of shape ({len(images)}, classes), got {shape}")
+        classes = found.shape[-1]
         return Model(name, params, lambda params, keys, images: scores(params, images), classes)
     first, again = (_run(name, lambda: np.asarray(scores(params, images))) for _ in range(2))
     if first.ndim != 2:

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Annotated, Any
 
 from defenses.defense import Defense, compose
-from defenses.model import Model, defended
+from defenses.model import Model, bare, changed, defended
 from defenses.names import Choice, one, read, several
 from defenses.own import is_own, own, tried_defense
 from defenses.purifiers import averaging, gaussian_noise, identity, jpeg, mean_filter, pool, quantizer
@@ -58,9 +58,12 @@ def build(chain: Chain, site: Site) -> Callable[[Model], Model]:
     guards = []
     for is_defense, group in groupby(parts, lambda part: isinstance(part, Defense)):
         members: list[Any] = list(group)
-        guards += [_before(members)] if is_defense else members
+        guards += [_before(members)] if is_defense else map(_around, members)
+    nothing = all(part.name == "none" for part in chain.parts)
 
     def guarded(model: Model) -> Model:
+        if nothing and model.host is not None:
+            return model._replace(name=str(chain))  # the engine goes on asking it for exactly the rows that wait
         for guard in reversed(guards):
             model = guard(model)
         return model._replace(name=str(chain))
@@ -76,6 +79,24 @@ def _built(part: Choice, site: Site) -> Defense | Callable[[Model], Model]:
 def _before(members: list[Defense]) -> Callable[[Model], Model]:
     defense = members[0] if len(members) == 1 else compose(*members)
     return lambda model: defended(model, defense)
+
+
+def _around(change_model: Callable[[Model], Model]) -> Callable[[Model], Model]:
+    """A function Model -> Model whose result knows what stands behind it, however the function made it.
+
+    One that replaces the scores of a record alone would keep what the record says of the model inside: how gradients go
+    around its defences, and where it is asked on the host.
+    """
+
+    def guarded(model: Model) -> Model:
+        made = change_model(model)
+        return made._replace(
+            behind=bare(model),
+            rebuilt=lambda change: guarded(changed(model, change)),
+            host=None if made.host is model.host else made.host,
+        )
+
+    return guarded
 
 
 DefenseOption = Annotated[Chain, one(Chain, read_defense, "DEFENSE")]

@@ -177,7 +177,11 @@ def _data(attack: Attack, oracle: Oracle, queue: Queue) -> list[np.ndarray]:
     step = attack.ask(queue.streams[0], first).images
     streams = jax.random.key_data(queue.streams)
     arrays = (queue.images, queue.starts, queue.settled, queue.labels, streams, step, *jax.tree.leaves(oracle.params))
-    return [np.asarray(a) for a in arrays]
+    return [np.asarray(jax.random.key_data(a) if _is_key(a) else a) for a in arrays]
+
+
+def _is_key(array) -> bool:
+    return jnp.issubdtype(jnp.result_type(array), jax.dtypes.prng_key)
 
 
 def _check(attack: Attack, oracle: Oracle | HostOracle, images, labels, ids, starts) -> None:

@@ -62,7 +62,8 @@ def gradient_oracle(model: Model, loss: GoalLoss, route: str, draws: int = 1) ->
         raise ValueError(f"draws must be >= 1, got {draws}")
     seen = ROUTES[route](model)
     if not seen.has_gradient:
-        raise ValueError(f"{model.name} runs on the host and has no gradient, which a white-box attack needs")
+        culprit = model.name if bare(model).has_gradient else bare(model).name
+        raise ValueError(f"{culprit} runs on the host and has no gradient, which a white-box attack needs")
 
     @channels_last
     def answer(params, keys, images, goals):
