@@ -103,6 +103,8 @@ def _read(name: str, text: str, default: Any) -> Any:
     """The text as a value of the default's type."""
     if isinstance(default, str):
         return text
+    if not isinstance(default, bool | int | float):
+        raise ValueError(f"{name} must have a default that is a text, a number or a bool to be set, not {default!r}")
     if isinstance(default, bool):
         if text not in ("true", "false"):
             raise ValueError(f"{name} must be true or false, got {text!r}")

@@ -51,6 +51,7 @@ def own(kind: str, text: str) -> Choice:
     thing = _found(kind, Path(file + ".py"), name)
     full = f"{file}{MARK}{name}"
     if isinstance(thing, type) and dataclasses.is_dataclass(thing) and hasattr(thing, "build"):
+        _run(full, thing)  # every setting needs a default
         return with_settings(
             full, given, Method(thing, lambda settings, _: _run(full, settings.build), f"class in {file}.py")
         )
@@ -203,11 +204,10 @@ def _module(file: Path, changed: int) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    sys.path.insert(0, str(file.parent))
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))  # and stays there: a function may import when it is called
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a stranger's code fails in any way
         raise ValueError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(file.parent))
     return module

@@ -65,7 +65,8 @@ class Config:
         check_different(
             self, *(["defenses"] if self.defenses else []), "sweeps", "pool_sizes", "patches_per_side", "noise_levels"
         )
-        _patch_sizes(self)
+        if "pools" in self.sweeps and not self.defenses:
+            _patch_sizes(self)
 
 
 def plan(config: Config) -> Plan:

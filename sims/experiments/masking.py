@@ -19,6 +19,7 @@ from defenses.purifiers.table import DefenseOptions, defense_choices
 from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball
+from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Schedule
 from sims.engine.stopping import check_votes
 from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
@@ -118,7 +119,7 @@ def _probe(config: Config, context: Context, victim: Victim, name: str, probe: s
     attack, epsilon = _probes(config)[probe]
     task = f"{probe} on {name}"
 
-    folder = Path(context.checkpoints) / f"{probe}-{name.replace('/', '_')}"
+    folder = Path(context.checkpoints) / fingerprint(probe, name)[:16]
     threat = Threat(config.norm, epsilon, config.query_budget)
     plan = AttackPlan(threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task))
     key = jax.random.fold_in(_key(config, ATTACK_STREAM), list(_probes(config)).index(probe))

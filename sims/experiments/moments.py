@@ -142,6 +142,8 @@ def predicted_second_moment(config: Config, setting: Setting, radius: float) -> 
     if config.directions != "gaussian":
         return float("nan")
     length = float(np.linalg.norm(setting.gradient))
+    if not np.isfinite(length):
+        return float("nan")  # a model on the host has no gradient
     values = {"d": setting.point.size, "grad": length, "V": setting.variance, "mu": radius}
     if config.estimator == "antithetic":
         single = find("E3-antithetic")(**values)
@@ -199,7 +201,7 @@ def _networks(config: Config, context: Context, victim: Victim | None) -> Iterat
 def _small_noise_limit(model: Model, chain: Chain, image: np.ndarray, label: np.ndarray) -> float:
     """σ²‖∇f‖² when the defence is Gaussian noise of deviation σ, else NaN."""
     noise = chain.parts[0]
-    if len(chain.parts) > 1 or noise.name != "gaussian-noise":
+    if len(chain.parts) > 1 or noise.name != "gaussian-noise" or not model.has_gradient:
         return float("nan")
     undefended = measure(jax.random.key(0), bare(model), image, label, 2)
     return float(np.float32(noise.settings.std)) ** 2 * float((undefended.gradient.astype(np.float64) ** 2).sum())
@@ -232,9 +234,9 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
             "second_moment": float(data.second_moment[i, j]),
             "standard_error": float(data.second_moment_standard_error[i, j]),
             "predicted": _number(data.predicted_second_moment[i, j]),
-            "cosine": float(data.cosine[i, j]),
-            "squared_bias": float(data.squared_bias[i, j]),
-            "squared_bias_standard_error": float(data.squared_bias_standard_error[i, j]),
+            "cosine": _number(data.cosine[i, j]),
+            "squared_bias": _number(data.squared_bias[i, j]),
+            "squared_bias_standard_error": _number(data.squared_bias_standard_error[i, j]),
         }
         for i in range(data.sizes["curve"])
         for j, radius in enumerate(data.smoothing_radius.values)
@@ -246,7 +248,7 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
             "V": float(curve.variance),
             "V_standard_error": float(curve.variance_standard_error),
             "small_noise_limit": _number(curve.small_noise_limit),
-            "gradient_norm": float(curve.gradient_norm),
+            "gradient_norm": _number(curve.gradient_norm),
         }
         for curve in (data.isel(curve=i) for i in range(data.sizes["curve"]))
     ]

@@ -59,6 +59,8 @@ def checks(
     rows, constants = [], []
     if wanted & (BEHIND_POOL | SMOOTH):
         victim = load_victim(options, (), 1, folders, SEED)
+        if not victim.network.has_gradient:
+            raise ValueError(f"model must have a gradient to be verified, {options.models} runs on the host")
         if wanted & BEHIND_POOL:
             family = zoo.purifier_family(options.dataset, SEED, folders)
             pool = estimate_pool(victim, family)

@@ -38,6 +38,10 @@ WRONG = {
     "keys used": ("MINE = Defense('m', {}, noisy, False)", "declared deterministic"),
     "an error of its own": ("def MINE(model):\n    raise KeyError('no')", "KeyError"),
     "no model at all": ("def MINE(model):\n    return 3", "must give a Model, got int"),
+    "settings without defaults": (
+        "import dataclasses\n@dataclasses.dataclass\nclass MINE:\n    a: float\n    def build(self): pass",
+        "missing 1 required positional argument",
+    ),
     "no such thing": ("MINE = 3", "must be a defense, a function or a dataclass with build()"),
     "a name that is not there": ("OTHER = 3", "must name something in"),
     "a file that does not run": ("import nothing_of_that_name", "cannot be run: ModuleNotFoundError"),
@@ -110,6 +114,21 @@ def check_on_host(name, folder, models, capsys):
     white_box = ["--attacks", "fgsm", "--images", "2", "--evaluations", "1", "--defenses", name, "--out", str(folder)]
     assert simulate(["white-box", *white_box]) == 2
     assert "has no gradient" in capsys.readouterr().err
+
+
+def test_models_that_are_no_models_and_networks_with_a_stream_of_their_own(tmp_path, models, capsys):
+    text = "from flax import nnx\n\ndef TOTAL(images):\n    return images.sum()\n\n\nclass Net(nnx.Module):\n"
+    text += "    def __init__(self, rngs):\n        self.drop = nnx.Dropout(0.5, rngs=rngs)\n"
+    text += "        self.head = nnx.Linear(64, 10, rngs=rngs)\n\n    def __call__(self, x):\n"
+    text += "        return self.head(self.drop(x.reshape(len(x), -1)))\n\n\nNET = Net(nnx.Rngs(0))\nNET.eval()\n"
+    file = written(tmp_path, "mine.py", HEAD + text)
+    status, _, err = evaluated(capsys, f"{file}:TOTAL")
+    assert status == 2
+    assert "must return scores of shape (2, classes), got ()" in err
+    attack = ["--attacks", "null", "--images", "2", "--query-budget", "2", "--draws", "2", "--evaluations", "1"]
+    folder = ["--out", str(tmp_path), "--json"]
+    assert simulate(["attack", "--model", f"{file}:NET", "--defenses", "none", *attack, *folder]) == 0
+    capsys.readouterr()
 
 
 def test_a_chain_meets_the_image_from_left_to_right(models):

@@ -31,7 +31,7 @@ from sims.victims.oracle import revealed_loss
 from sims.victims.victim import VictimOptions
 
 MEASURED = ("queries", "success", "status", "trace", "fooled", "adversarial", "variance", "gradient_norm")
-SAID = ("clean", "start", "label", "goal", "randomized", "evaluations")
+SAID = ("clean", "start", "label", "goal", "randomized", "evaluations", "passes")
 LOSS_ROUNDING = 1e-4  # of the largest score: about 800 units in the last place, for a network's sums in another order
 
 
@@ -43,6 +43,8 @@ def recheck(record: Record, context: Context) -> dict[str, Any]:
     """
     config = _config(record)
     shared = setting(config, context)
+    if any(model.randomized and model.host is not None for model in shared.victim.undefended.values()):
+        raise ValueError(f"recheck must be of models that get the same images right again, not {config.victim.models}")
     if altered := list(_altered(record, config, shared)):
         return {"rows": [], "altered": altered, "ok": False}
     rows, altered = list(_rows(record, config, shared, context)), list(_derived(record, config, shared))
@@ -93,6 +95,8 @@ def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
         yield "randomized"
     if not np.array_equal(record.data.evaluations.values, [evaluations(config, model) for model in models]):
         yield "evaluations"
+    if not np.array_equal(record.data.passes.values, [model.passes for model in models]):
+        yield "passes"
     if not records.report_follows(record, report):
         yield "report"
 

@@ -27,16 +27,23 @@ COLUMNS = (
 
 
 def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
-    """A row per defence and attack: robust accuracy claimed and over fresh draws, queries, distance, slow-down."""
+    """A row per defence and attack: the cost of an answer, robust accuracy claimed and over fresh draws, slow-down."""
     config = manifest["config"]
     threat, seed = config["threat"], config["seed"]
+    chains = len(config["defenses"])
     rows = [
-        _row(data.isel(defense=i).sel(attack=attack), data.isel(defense=0).sel(attack=attack), threat, seed)
+        _row(data.isel(defense=i).sel(attack=attack), data.isel(defense=j).sel(attack=attack), threat, seed)
         for attack in data.attack.values
         for i in range(data.sizes["defense"])
+        for j in [_reference(i, chains, len(config["victim"]["model"]))]
     ]
     best = {"best_response": manifest["best_response"]} if "best_response" in manifest else {}
     return {"rows": rows, **threat, "epsilon": _finite(threat["epsilon"]), "stopping": config["stopping"], **best}
+
+
+def _reference(place: int, chains: int, models: int) -> int:
+    """The place of the model's own first defence; a service, which comes last, is held against the first of all."""
+    return place // chains * chains if place < chains * models else 0
 
 
 def _row(cell: xr.Dataset, reference: xr.Dataset, threat: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -56,6 +63,7 @@ def _row(cell: xr.Dataset, reference: xr.Dataset, threat: dict[str, Any], seed: 
         "robust_average_standard_error": float(fooled.std() / np.sqrt(images)),
         "robust_worst_of_n": float((fooled == 0).mean()),
         "evaluations": cell.evaluations.item(),
+        "passes": cell.passes.item(),
         "mean_queries": float(queries[1].mean()),
         "median_distance": _median_distance(cell, threat["norm"]),
         "slow_down": slow.value,

@@ -12,6 +12,7 @@ import xarray as xr
 from defenses.data.sources import image_shape
 from defenses.names import Choice
 from sims.attacks.table import build_attack
+from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Result, Schedule, run_attack
 from sims.engine.slots import STATUS
 from sims.experiments.attack.recheck import recheck
@@ -80,7 +81,7 @@ def _attack(config: Config, context: Context, shared: Setting, name: str, choice
         shared.goals,
         victim.ids,
         Schedule(config.threat.query_budget, config.rows, config.tile, stopping=config.stopping),
-        Path(context.checkpoints) / f"{choice}-{name.replace('/', '_')}.npz",
+        Path(context.checkpoints) / f"{fingerprint(str(choice), name)[:16]}.npz",
         lambda finished, rows: context.advance(task, finished, config.images),
         shared.starts,
     )
@@ -119,6 +120,7 @@ def _dataset(config: Config, shared: Setting, results: list[list[Result]], geome
         ),
         "gradient_norm": (("defense", "image"), np.array(norms, np.float64), {"long_name": "‖∇F̄‖ at the clean image"}),
         "randomized": ("defense", random),
+        "passes": ("defense", [model.passes for model in victim.models.values()], {"long_name": "forward passes"}),
     }
     counts = results[0][0].trace_at
     coordinates = {"defense": list(victim.models), "attack": list(map(str, config.attacks)), "image": victim.ids}

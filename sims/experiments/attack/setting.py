@@ -34,7 +34,7 @@ class Config:
 
     victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
     defenses: DefenseOptions = defense_choices("average-purifier", "random-purifier", "patchwise-purifier")
-    """Defences; the first is the reference of the slow-down."""
+    """Defences; of every model the first is the reference of the slow-down."""
     service: str = ""
     """Address of one more victim, which answers over HTTP (the protocol is in sims/victims/service.py)."""
     attacks: AttackOptions = attack_choices("nes", "square", "null")

@@ -21,6 +21,7 @@ from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, lengths
 from sims.attacks.table import build_attack
+from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Schedule
 from sims.engine.stopping import check_votes
 from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
@@ -107,7 +108,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
 
 def _attacked(config: Config, context: Context, victim: Victim, name: str, choice: Choice) -> Outcome:
     task = f"{choice} on {name}"
-    folder = Path(context.checkpoints) / f"{choice}-{name}".replace("/", "_")
+    folder = Path(context.checkpoints) / fingerprint(str(choice), name)[:16]
 
     plan = AttackPlan(
         config.threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task)
