@@ -1,6 +1,7 @@
 """What all tests and all test processes share: trained weights, and the programs that XLA has compiled."""
 
 import fcntl
+import functools
 import os
 import tempfile
 
@@ -22,6 +23,7 @@ LONGEST = (
     "training/test_training.py",
 )
 LIGHTLY = "jax_disable_most_optimizations"  # compiles in half the time, runs slower
+WITHOUT_FUSION_EMITTERS = "--xla_cpu_use_fusion_emitters=false"  # again half the time; programs hardly slower
 
 
 def pytest_addoption(parser):
@@ -33,6 +35,8 @@ def pytest_configure(config):
 
     A cache that $JAX_COMPILATION_CACHE_DIR names outlives the session.
     """
+    if WITHOUT_FUSION_EMITTERS not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {WITHOUT_FUSION_EMITTERS}".strip()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="purebound-programs-")
         config.add_cleanup(folder.cleanup)
@@ -51,6 +55,12 @@ def compile_lightly(lightly: bool):
         os.environ[LIGHTLY.upper()] = str(int(lightly))
         jax.config.update(LIGHTLY, lightly)
         jax.clear_caches()
+
+
+@pytest.fixture
+def users_jit():
+    """`jax.jit` with the compiler's own settings, for tests of the bits that users see (and the mark below)."""
+    return functools.partial(jax.jit, compiler_options={"xla_cpu_use_fusion_emitters": True})
 
 
 @pytest.fixture(autouse=True)

@@ -121,9 +121,9 @@ def without(document):
 
 
 def form(document):
-    """Keys, texts and numbers of entries; every number is 0."""
+    """Keys, texts and numbers of entries; every number is 0, and so is a hash of weights, which are other bits."""
     if isinstance(document, dict):
-        return {key: form(value) for key, value in document.items()}
+        return {key: 0 if key == "sha256" else form(value) for key, value in document.items()}
     if isinstance(document, list):
         return [form(entry) for entry in document]
     return document if isinstance(document, str | None) else 0

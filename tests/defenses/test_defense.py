@@ -46,8 +46,8 @@ def test_different_keys_give_different_rows_iff_randomized(defense, row_keys, he
 
 
 @pytest.mark.as_users_compile
-def test_bits_of_a_row_ignore_neighbours_and_position(defense, row_keys, held_out):
-    purify = jax.jit(lambda data, images: defense.apply(defense.params, jax.random.wrap_key_data(data), images))
+def test_bits_of_a_row_ignore_neighbours_and_position(defense, row_keys, held_out, users_jit):
+    purify = users_jit(lambda data, images: defense.apply(defense.params, jax.random.wrap_key_data(data), images))
     keys, images = np.asarray(jax.random.key_data(row_keys)), held_out.images[:64]
     whole = np.asarray(purify(keys, images))
     for batch in (8, 16, 32, 64):

@@ -78,7 +78,12 @@ def test_a_channels_first_convolution_is_noticed():
 
 @pytest.mark.parametrize(
     ("name", "image_shape"),
-    [("resnet20", GRAY), ("vgg16-bn", GRAY), ("resnet18", CIFAR), ("vit-tiny-16", CIFAR)],
+    [
+        ("resnet20", GRAY),
+        ("vit-tiny-16", CIFAR),
+        pytest.param("vgg16-bn", GRAY, marks=pytest.mark.slow),
+        pytest.param("resnet18", CIFAR, marks=pytest.mark.slow),
+    ],
 )
 def test_untrained_network(name, image_shape):
     architecture = ARCHITECTURES[name]
@@ -118,10 +123,10 @@ def test_normalization_stands_in_front(resnet20):
 
 
 @pytest.mark.as_users_compile
-def test_batch_norm_has_two_modes(resnet20):
+def test_batch_norm_has_two_modes(resnet20, users_jit):
     architecture, params = ARCHITECTURES["resnet20"], resnet20
     images = jax.random.normal(jax.random.key(0), (16, *CIFAR))
-    classify = jax.jit(network_classifier("resnet20", architecture, params, CIFAR, 10, plain(CIFAR)).logits)
+    classify = users_jit(network_classifier("resnet20", architecture, params, CIFAR, 10, plain(CIFAR)).logits)
     learn = jax.jit(training_logits(architecture, CIFAR, 10, plain(CIFAR)))
     others = jnp.concatenate([images[:8], images[8:][::-1] + 1])
     assert np.array_equal(classify(params, images)[:8], classify(params, others)[:8])  # not of its neighbours

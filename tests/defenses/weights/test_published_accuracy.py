@@ -14,7 +14,7 @@ IMAGENET_300 = 0.7  # two of 300 images: decoders and resizing differ
 @pytest.mark.parametrize(
     ("model", "dataset", "images", "percent", "within"),
     [
-        ("resnet20", "cifar10", 10_000, 91.73, 0.05),
+        pytest.param("resnet20", "cifar10", 10_000, 91.73, 0.05, marks=pytest.mark.slow),
         pytest.param("vit-tiny-16", "imagenet", 300, 66.0, IMAGENET_300, marks=pytest.mark.slow),
         pytest.param("resnet56", "cifar10", 10_000, 93.39, 0.05, marks=pytest.mark.slow),
         pytest.param("resnet50-v1", "imagenet", 300, 71.0, IMAGENET_300, marks=pytest.mark.slow),

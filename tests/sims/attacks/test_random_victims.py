@@ -29,6 +29,7 @@ VICTIMS = {"noise": noise(0.1), "patchwise": patchwise(0.05)}
 CLASSIFIER, IMAGES = linear_classifier(), images(COUNT)
 LABELS = labels_of(CLASSIFIER, IMAGES)
 BRIGHT = IMAGES[:, 0, 0, 0] > 0.5  # 13 images
+FAST = ("nes", "simba", "square", "hop-skip-jump", "rays", "null")  # each program takes some seconds to compile
 CLAIMS_LITTLE = {"sign-opt"}  # its first search along a ray takes most of the budget
 SEEN = []
 
@@ -113,7 +114,7 @@ def on_victim(attack: Attack, number: int, stopping: str) -> tuple[Result, int, 
     return result, seen, times_fooled(jax.random.key(9), judge, result.images, LABELS, DRAWS, 8) / DRAWS
 
 
-@pytest.fixture(params=list(ATTACKS))
+@pytest.fixture(params=[pytest.param(a, marks=[] if a in FAST else pytest.mark.slow) for a in ATTACKS])
 def finished(request) -> tuple[str, list[Run]]:
     return request.param, runs(request.param, "first-success")
 

@@ -146,6 +146,7 @@ def test_bare_gradients_are_not_flagged(results, capsys):
     assert np.unique(surface.values.round(5)).size > 0.9 * 41 * 41
 
 
+@pytest.mark.slow
 def test_a_quantizer_is_flagged(results, capsys):
     assert main(["masking", *MASKING, "--defenses", "quantizer:levels=4", "--out", str(results), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)

@@ -71,7 +71,7 @@ def purifier(kind, channels):
     ("dataset", "kind"),
     [
         ("digits", "patchwise"),
-        ("cifar10", "random"),
+        pytest.param("cifar10", "random", marks=pytest.mark.slow),
         pytest.param("digits", "random", marks=pytest.mark.slow),
         pytest.param("cifar10", "patchwise", marks=pytest.mark.slow),
     ],

@@ -191,6 +191,7 @@ def test_a_record_of_another_version_is_refused(record, results, tmp_path, capsy
     assert "must have start, made by this version" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_service_gives_every_attack_and_run_draws_of_its_own(results, capsys):
     """And is not called a liar when it has forgotten them."""
     random, memory = np.random.default_rng(0), Memory()
