@@ -32,32 +32,21 @@ from defenses.weights.pretrained import pretrained
 
 __all__ = ["DEFENSES", "SOURCES", "load"]  # beside what is defined here
 HERE = Folders()
+SMALL = {"cnn": cnn, "orthogonal": orthogonal}
 PROTECTED = {"cifar10": "resnet20"}  # the classifier whose gradients purifiers learn to undo; elsewhere the cnn
 
 
-def cnn_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
-    """Weights of the small convolutional network; trains on a cache miss."""
+def small_weights(name: str, dataset: Dataset, seed: int, folders: Folders) -> Weights:
+    """Weights of the small network of that name; trains on a cache miss."""
     training_images(dataset)  # before anything is written
-    recipe = cnn.Recipe()
+    network = SMALL[name]
+    recipe = network.Recipe()
     return obtain(
-        Identity("cnn", dataset.name, seed, asdict(recipe)),
+        Identity(name, dataset.name, seed, asdict(recipe)),
         folders.models,
-        jax.eval_shape(lambda: cnn.initial(recipe, dataset, seed)),
-        lambda: cnn.train(recipe, dataset, seed),
-        lambda params: accuracy(undefended(cnn.classifier(recipe, dataset, params)), dataset.test, seed)._asdict(),
-    )
-
-
-def orthogonal_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
-    """Weights of the orthogonal network; trains on a cache miss."""
-    training_images(dataset)  # before anything is written
-    recipe = orthogonal.Recipe()
-    return obtain(
-        Identity("orthogonal", dataset.name, seed, asdict(recipe)),
-        folders.models,
-        jax.eval_shape(lambda: orthogonal.initial(recipe, dataset, seed)),
-        lambda: orthogonal.train(recipe, dataset, seed),
-        lambda params: accuracy(undefended(orthogonal.classifier(dataset, params)), dataset.test, seed)._asdict(),
+        jax.eval_shape(lambda: network.initial(recipe, dataset, seed)),
+        lambda: network.train(recipe, dataset, seed),
+        lambda params: accuracy(undefended(network.classifier(recipe, dataset, params)), dataset.test, seed)._asdict(),
     )
 
 
@@ -66,24 +55,9 @@ def purifier_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
     return pool.weights(site(dataset.name, seed, folders))
 
 
-def _trained_cnn(dataset: Dataset, seed: int, folders: Folders) -> Classifier:
-    weights = cnn_weights(dataset, seed, folders)
-    return cnn.classifier(cnn.Recipe(), dataset, weights.params)._replace(origin=weights.origin)
-
-
-def _trained_orthogonal(dataset: Dataset, seed: int, folders: Folders) -> Classifier:
-    weights = orthogonal_weights(dataset, seed, folders)
-    return orthogonal.classifier(dataset, weights.params)._replace(origin=weights.origin)
-
-
 TRAINED: dict[str, Callable[[Dataset, int, Folders], Weights]] = {
-    "cnn": cnn_weights,
-    "orthogonal": orthogonal_weights,
+    **{name: partial(small_weights, name) for name in SMALL},
     "purifiers": purifier_weights,
-}
-SMALL: dict[str, Callable[[Dataset, int, Folders], Classifier]] = {
-    "cnn": _trained_cnn,
-    "orthogonal": _trained_orthogonal,
 }
 CLASSIFIERS = (*SMALL, *ARCHITECTURES)
 
@@ -113,7 +87,9 @@ def classifier(
         return pretrained(name, dataset, checked_seed(seed), folders, weights)
     if weights is not None:
         raise ValueError(f"weights can be given for {', '.join(ARCHITECTURES)}, not for {name}, which trains itself")
-    return SMALL[name](load(dataset, folders.data), checked_seed(seed), folders)
+    read, network = load(dataset, folders.data), SMALL[name]
+    trained = small_weights(name, read, checked_seed(seed), folders)
+    return network.classifier(network.Recipe(), read, trained.params)._replace(origin=trained.origin)
 
 
 class Loaded(NamedTuple):

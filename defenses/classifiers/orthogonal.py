@@ -102,8 +102,8 @@ def initial(recipe: Recipe, dataset: Dataset, seed: int) -> PyTree:
     return {**layers, "scale": jnp.float32(recipe.scale), "softness": jnp.float32(recipe.softness)}
 
 
-def classifier(dataset: Dataset, params: PyTree) -> Classifier:
-    """The network with these params as a `Classifier`."""
+def classifier(recipe: Recipe, dataset: Dataset, params: PyTree) -> Classifier:
+    """The network with these params, which hold the recipe's scale and softness, as a `Classifier`."""
     return Classifier("orthogonal", params, logits, dataset.image_shape, len(dataset.classes), smooth=True)
 
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from defenses.commands.tables import print_table
+from defenses.commands.tables import print_table, written
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class List:
         for title, table in (("classifiers", zoo.CLASSIFIERS), ("datasets", zoo.SOURCES)):
             print(f"{title}: {', '.join(table)}")
         rows = [
-            [row["name"], "yes" if row["randomized"] else "", row["passes"], _written(row["settings"]), row["source"]]
+            [row["name"], "yes" if row["randomized"] else "", row["passes"], written(row["settings"]), row["source"]]
             for row in _defenses()
         ]
         title = "defences; name:setting=value,... changes a setting, + puts one before the other, FILE.py:NAME is yours"
@@ -48,7 +48,3 @@ def _defenses() -> list[dict[str, Any]]:
         }
         for name, method in DEFENSES.items()
     ]
-
-
-def _written(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items())

@@ -1,11 +1,17 @@
 """Tables on the terminal."""
 
+import sys
 from typing import Any
 
 
 def percent(row: dict[str, Any]) -> str:
     """Accuracy ± standard error of a row, in percent."""
     return f"{100 * row['accuracy']:.2f} ± {100 * row['standard_error']:.2f} %"
+
+
+def written(settings: dict[str, Any]) -> str:
+    """Settings with their values, in one cell."""
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
@@ -18,4 +24,4 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

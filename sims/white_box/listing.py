@@ -1,12 +1,9 @@
 """`python -m sims white-box-attacks`: the table of white-box attacks, with the settings that may follow a name."""
 
-import sys
 from json import dumps
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from defenses.commands.tables import print_table, written
 from defenses.names import defaults
 from sims.attacks.method import Method
 from sims.white_box.table import ENSEMBLE, LAST, WHITE_BOX, Shared
@@ -42,13 +39,13 @@ def list_white_box(json: bool = False) -> int:
     if json:
         print(dumps(rows()))
         return 0
-    shared = ", ".join(f"{key}={value}" for key, value in defaults(Shared()).items())
-    table = Table(title=f"white-box attacks; name:setting=value,... changes a setting; all of them take {shared}")
-    for column in ("attack", "norms", "gradients", "settings", "source"):
-        table.add_column(column, overflow="fold")
-    for row in rows():
-        own = ", ".join(f"{key}={value}" for key, value in row["settings"].items())
-        table.add_row(row["name"], " ".join(row["norms"]), str(row["evaluations"]), own, row["source"])
-    table.add_row("ensemble", "linf l2", "", "", f"{', '.join(ENSEMBLE)}, then {LAST}: AutoAttack without FAB")
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    title = (
+        f"white-box attacks; name:setting=value,... changes a setting; all of them take {written(defaults(Shared()))}"
+    )
+    cells = [
+        [row["name"], " ".join(row["norms"]), str(row["evaluations"]), written(row["settings"]), row["source"]]
+        for row in rows()
+    ]
+    cells.append(["ensemble", "linf l2", "", "", f"{', '.join(ENSEMBLE)}, then {LAST}: AutoAttack without FAB"])
+    print_table(title, ["attack", "norms", "gradients", "settings", "source"], cells)
     return 0

@@ -50,7 +50,7 @@ def test_bits_of_a_row_ignore_neighbours_and_position(defense, row_keys, held_ou
     purify = users_jit(lambda data, images: defense.apply(defense.params, jax.random.wrap_key_data(data), images))
     keys, images = np.asarray(jax.random.key_data(row_keys)), held_out.images[:64]
     whole = np.asarray(purify(keys, images))
-    for batch in (8, 16, 32, 64):
+    for batch in (8, 64):
         order = np.random.default_rng(batch).permutation(64)
         parts = [purify(keys[rows], images[rows]) for rows in order.reshape(-1, batch)]
         assert np.array_equal(np.concatenate(parts), whole[order]), batch

@@ -103,7 +103,7 @@ def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
 
 def _rows(record: Record, config: Config, shared: Setting, context: Context) -> Iterator[dict[str, Any]]:
     for i, (name, model) in enumerate(shared.victim.models.items()):
-        again = _again(config, shared, name, record.data.adversarial.values[i])
+        again = _again(config, shared, model, record.data.adversarial.values[i])
         for j, choice in enumerate(config.attacks):
             cell = record.data.isel(defense=i, attack=j)
             found = contradictions(choice, config.threat, config.stopping, evaluations(config, model), cell, again[j])
@@ -111,13 +111,11 @@ def _rows(record: Record, config: Config, shared: Setting, context: Context) -> 
         context.advance("rechecked defences", i + 1, len(shared.victim.models))
 
 
-def _again(config: Config, shared: Setting, name: str, images: np.ndarray) -> list[Again]:
+def _again(config: Config, shared: Setting, model: Model, images: np.ndarray) -> list[Again]:
     """What the model says of the final images (attacks, n, h, w, c) of every attack; one on the host is not asked."""
-    model = shared.victim.models[name]
     if model.host is not None:
         return [Again(None)] * len(images)
-    each = zip(config.attacks, images, strict=True)
-    fooled = [fresh_draws(config, shared, name, choice, final) for choice, final in each]
+    fooled = fresh_draws(config, shared, model, list(images))
     if model.randomized:
         return [Again(one) for one in fooled]
     return [Again(*row) for row in zip(fooled, *_losses(config, shared, model, images), strict=True)]

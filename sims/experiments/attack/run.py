@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Array, Key
 
 from defenses.data.sources import image_shape
+from defenses.model import Model
 from defenses.names import Choice
 from sims.attacks.table import build_attack
 from sims.engine.checkpoint import fingerprint
@@ -96,10 +98,10 @@ def _dataset(config: Config, shared: Setting, results: list[list[Result]], geome
         return np.array([[getattr(result, name) for result in row] for row in results])
 
     norms = [np.sqrt((g.gradient.reshape(len(g.gradient), -1) ** 2).sum(axis=1)) for g in geometry]
-    fooled = [
-        [fresh_draws(config, shared, name, choice, r.images) for choice, r in zip(config.attacks, row, strict=True)]
-        for name, row in zip(victim.models, results, strict=True)
-    ]
+    each = list(zip(victim.models.values(), results, strict=True))
+    fooled = [fresh_draws(config, shared, model, [result.images for result in row]) for model, row in each]
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), PURIFIED_STREAM), config.images)
+    purified = [[_purified(model, keys, result.images) for result in row] for model, row in each]
     data = {
         "queries": (dims, stack("queries"), {"long_name": "rows evaluated", "units": "rows"}),
         "success": (dims, stack("success")),
@@ -108,7 +110,7 @@ def _dataset(config: Config, shared: Setting, results: list[list[Result]], geome
         "fooled": (dims, np.array(fooled), {"long_name": "fresh draws that the final image fools"}),
         "evaluations": ("defense", [evaluations(config, model) for model in victim.models.values()]),
         "adversarial": ((*dims, *pixels), stack("images"), {"units": "pixel units"}),
-        "purified": ((*dims, *pixels), _purified(config, victim, results), {"units": "pixel units"}),
+        "purified": ((*dims, *pixels), np.array(purified), {"units": "pixel units"}),
         "clean": (("image", *pixels), victim.images),
         "start": (("image", *pixels), shared.starts),
         "label": ("image", victim.labels),
@@ -127,16 +129,9 @@ def _dataset(config: Config, shared: Setting, results: list[list[Result]], geome
     return xr.Dataset(data, {**coordinates, "count": counts})
 
 
-def _purified(config: Config, victim: Victim, results: list[list[Result]]) -> np.ndarray:
-    """One draw of each defence on its images, (model, attack, image, h, w, c); the images where there is no defence."""
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), PURIFIED_STREAM), config.images)
-    pairs = zip(victim.models.values(), results, strict=True)
-    return np.array(
-        [
-            [r.images if model.purify is None else model.purify(model.params, keys, jnp.asarray(r.images)) for r in row]
-            for model, row in pairs
-        ]
-    )
+def _purified(model: Model, keys: Key[Array, " n"], images: np.ndarray) -> np.ndarray:
+    """One draw of the model's defence on the images; the images where there is no defence."""
+    return images if model.purify is None else np.asarray(model.purify(model.params, keys, jnp.asarray(images)))
 
 
 EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs, COLUMNS, recheck)

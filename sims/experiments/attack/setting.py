@@ -1,6 +1,7 @@
 """What a run of `attack` is about: its configuration, its victim with goals and starts, and what attacks see of it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import jax
@@ -80,15 +81,11 @@ class Config:
 
 
 class Setting(NamedTuple):
-    """What all attacks of a run share: the victim, the goals (labels or targets), and the starting points.
-
-    judges: by model, the oracle that the fresh draws ask, one for all attacks so that it is compiled once.
-    """
+    """What all attacks of a run share: the victim, the goals (labels or targets), and the starting points."""
 
     victim: Victim
     goals: Int[np.ndarray, " n"]
     starts: np.ndarray
-    judges: dict[str, Oracle | HostOracle]
 
 
 def setting(config: Config, context: Context) -> Setting:
@@ -97,12 +94,11 @@ def setting(config: Config, context: Context) -> Setting:
     if config.service:
         service = hosted(config.service, service_victim(Service(config.service)), victim.network.num_classes)
         victim = victim._replace(models=victim.models | {config.service: service})
-    judges = {name: _judge(config, model) for name, model in victim.models.items()}
     if not config.threat.targeted and len(np.unique(victim.labels)) < 2:
-        return Setting(victim, victim.labels, victim.images, judges)
+        return Setting(victim, victim.labels, victim.images)
     other = starting_images(victim.labels, victim.ids, config.seed)
     goals = victim.labels[other] if config.threat.targeted else victim.labels
-    return Setting(victim, goals, victim.images[other], judges)
+    return Setting(victim, goals, victim.images[other])
 
 
 def seen(config: Config, model: Model, choice: Choice) -> Oracle | HostOracle:
@@ -116,25 +112,23 @@ def seen(config: Config, model: Model, choice: Choice) -> Oracle | HostOracle:
 
 
 def fresh_draws(
-    config: Config, shared: Setting, name: str, choice: Choice, images: np.ndarray
-) -> Int[np.ndarray, " n"]:
-    """(n,) in how many of the evaluations (one, where the model is deterministic) each image fools it.
+    config: Config, shared: Setting, model: Model, finals: Sequence[np.ndarray]
+) -> Int[np.ndarray, "attacks n"]:
+    """(attacks, n) in how many of its evaluations each final image of each attack fools the model.
 
-    choice: the attack that ended at these images. The draws of a model are the same for every attack, paired; those of
-    a model on the host are not.
+    A jitted model judges with the losses that the attacks saw, bit for bit, and with the same draws for every attack,
+    paired; one on the host judges with its labels, and every attack gets draws of its own.
     """
-    judge, draws = shared.judges[name], evaluations(config, shared.victim.models[name])
-    if isinstance(judge, HostOracle):
-        judge = _judge(config, shared.victim.models[name], fingerprint(str(config), str(choice)))
-    key = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM)
-    return times_fooled(key, judge, images, shared.goals, draws, config.tile)
+    key, draws = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM), evaluations(config, model)
+    judge = seen_by(model, "loss" if model.host is None else "label", targeted=config.threat.targeted)
+    fooled = []
+    for choice, images in zip(config.attacks, finals, strict=True):
+        if isinstance(judge, HostOracle):
+            judge = replace(judge, run=fingerprint(str(config), str(choice)))
+        fooled.append(times_fooled(key, judge, images, shared.goals, draws, config.tile))
+    return np.array(fooled)
 
 
 def evaluations(config: Config, model: Model) -> int:
-    """Fresh draws on every final image."""
+    """Fresh draws of the model on every final image."""
     return config.evaluations if model.randomized else 1
-
-
-def _judge(config: Config, model: Model, run: str = "") -> Oracle | HostOracle:
-    """A jitted model judges with the losses that the attacks saw, bit for bit; one on the host with its labels."""
-    return seen_by(model, "loss" if model.host is None else "label", targeted=config.threat.targeted, run=run)

@@ -42,6 +42,7 @@ def test_bars_on_three_dimensions_hold_to_one_per_cent(label, certified):
         assert row.measured.standard_error <= 0.01 * row.limit, check.instance
 
 
+@pytest.mark.slow
 def test_network_rows_carry_the_labels_they_are_filtered_by(models):
     found, constants = verify.networks.checks(VictimOptions(), Folders(models=models))
     assert {check.label for check in found if check.certified} == verify.networks.CERTIFIED

@@ -180,6 +180,7 @@ def test_a_settled_image_costs_nothing_and_stays():
     assert (result.queries[~settled] > 0).all()
 
 
+@pytest.mark.slow
 def test_more_restarts_and_rivals_never_lose():
     threat = AttackPlan(Threat("linf", 0.02, 50), rows=12, tile=6)
 
