@@ -34,6 +34,7 @@ SETTINGS = {
 FALLEN = {"null": 0.0, "sign-opt": 0.3}
 """Share of the images that must fall, 0.4 where nothing is said."""
 CASES = [(name, norm) for name, method in ATTACKS.items() for norm in method.norms]
+OTHER_MOVES_IN_L2 = {"square", "hop-skip-jump", "simba"}  # of the rest the first norm is run in the fast set
 
 
 class Killed(Exception):
@@ -63,7 +64,17 @@ class Witness:
         return CLASSIFIER._replace(logits=logits)
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(
+            (name, norm),
+            id=f"{name}-{norm}",
+            marks=[] if norm == ATTACKS[name].norms[0] or name in OTHER_MOVES_IN_L2 else pytest.mark.slow,
+        )
+        for name, norm in CASES
+    ],
+)
 def finished(request, tmp_path_factory):
     """One run of one attack, and the same run killed in its third chunk and resumed."""
     name, norm = request.param
