@@ -27,6 +27,8 @@ PUBLISHED_SIZES = {  # trainable parameters, from the papers, torchvision and ti
     "vit-small-16": (LARGE, 1000, 22_050_664),
     "vit-base-16": (LARGE, 1000, 86_567_656),
 }
+ONE_OF_EACH_KIND = ("resnet20", "wide-resnet-28-10", "vgg16-bn", "resnet18", "vit-tiny-16")
+ALL = [pytest.param(name, marks=[pytest.mark.slow] * (name not in ONE_OF_EACH_KIND)) for name in ARCHITECTURES]
 CONVOLUTION = re.compile(r"stablehlo\.convolution\(.*dim_numbers = \[(.*?)\]x\[(.*?)\]->\[(.*?)\]")
 CHANNELS_LAST = ("b, 0, 1, f", "0, 1, i, o", "b, 0, 1, f")
 
@@ -52,7 +54,7 @@ def lowered(name, image_shape):
     return jax.jit(classifier.logits).lower(params, images).as_text(), kernels
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", ALL)
 def test_published_size(name):
     image_shape, classes, size = PUBLISHED_SIZES[name]
     params = leaves(template(ARCHITECTURES[name], image_shape, classes))
@@ -62,7 +64,7 @@ def test_published_size(name):
     assert {path.rpartition("/")[2] for path in params if not learnt[path]} <= {"mean", "var"}
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", ALL)
 def test_every_convolution_is_channels_last(name):
     program, kernels = lowered(name, CIFAR)
     assert CONVOLUTION.findall(program) == [CHANNELS_LAST] * kernels

@@ -107,6 +107,7 @@ def test_the_surface_is_the_margin_along_the_gradient_and_across():
     assert surface[4, 2] < surface[2, :].min()  # no step of the same length across lowers it more
 
 
+@pytest.mark.slow
 def test_the_surface_of_a_random_defense_is_a_mean():
     classifier, image = linear_classifier(), images(1)[0]
     label = int(labels_of(classifier, image[None])[0])

@@ -200,6 +200,7 @@ def test_more_restarts_and_rivals_never_lose():
         assert (ensemble >= fallen(str(member))[0]).all()
 
 
+@pytest.mark.slow
 def test_a_random_defense_is_attacked_to_the_end_and_judged_again():
     defense, draws = noise(0.15), 40
     plan = AttackPlan(Threat("linf", 0.04, 100), selections=20, rows=12, tile=6)
