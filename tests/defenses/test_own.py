@@ -114,6 +114,10 @@ def check_on_host(name, folder, models, capsys):
     white_box = ["--attacks", "fgsm", "--images", "2", "--evaluations", "1", "--defenses", name, "--out", str(folder)]
     assert simulate(["white-box", *white_box]) == 2
     assert "has no gradient" in capsys.readouterr().err
+    attack = ["--attacks", "nes", "--images", "2", "--query-budget", "70", "--draws", "2", "--evaluations", "2"]
+    assert simulate(["attack", "--defenses", name, *attack, "--out", str(folder), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["rows"][0]
+    assert (row["defense"], row["slow_down_predicted"]) == (name, None)  # theory asks for a gradient
 
 
 def test_models_that_are_no_models_and_networks_with_a_stream_of_their_own(tmp_path, models, capsys):

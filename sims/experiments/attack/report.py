@@ -93,11 +93,10 @@ def _finite(number: float) -> float | str:
 
 
 def _predicted(cell: xr.Dataset, reference: xr.Dataset, queries: np.ndarray, budget: int) -> float | None:
-    """The slow-down that theory predicts, where it has a prediction: for NES."""
-    choice = read_attack(str(cell.attack.item()))
-    if choice.name != "nes" or not np.isfinite(cell.variance).all():
+    """The slow-down that theory predicts, where it has a prediction: for NES, on models that have a gradient."""
+    choice, pair = read_attack(str(cell.attack.item())), (reference, cell)
+    if choice.name != "nes" or not all(np.isfinite([one.variance, one.gradient_norm]).all() for one in pair):
         return None
-    pair = (reference, cell)
     return predicted_slow_down(
         queries,
         budget,
