@@ -1,7 +1,6 @@
 """What all tests and all test processes share: trained weights, and the programs that XLA has compiled."""
 
 import fcntl
-import functools
 import os
 import tempfile
 
@@ -58,9 +57,9 @@ def compile_lightly(lightly: bool):
 
 
 @pytest.fixture
-def users_jit():
-    """`jax.jit` with the compiler's own settings, for tests of the bits that users see (and the mark below)."""
-    return functools.partial(jax.jit, compiler_options={"xla_cpu_use_fusion_emitters": True})
+def users_options():
+    """Compiler options that, with the mark as_users_compile, give the bits and the memory of a user's run."""
+    return {"xla_cpu_use_fusion_emitters": True}
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,6 @@ from defenses.commands.tables import print_table, written
 from defenses.names import defaults
 from sims.attacks.table import ATTACKS
 
-TITLE = "attacks; name:setting=value,... changes a setting, average=N averages N answers"
-
 
 def rows() -> list[dict[str, Any]]:
     """A row per attack: name, feedback, norms, targeted, queries_per_step, source.
@@ -37,10 +35,17 @@ def list_attacks(json: bool = False) -> int:
     if json:
         print(dumps(rows()))
         return 0
-    own = {name: written(defaults(method.settings())) for name, method in ATTACKS.items()}
+    title = "attacks; name:setting=value,... changes a setting, average=N averages N answers"
     cells = [
-        [name, method.feedback, " ".join(method.norms), method.queries_per_step, own[name], method.source]
+        [
+            name,
+            method.feedback,
+            " ".join(method.norms),
+            method.queries_per_step,
+            written(defaults(method.settings())),
+            method.source,
+        ]
         for name, method in ATTACKS.items()
     ]
-    print_table(TITLE, ["attack", "sees", "norms", "queries per step", "settings", "source"], cells)
+    print_table(title, ["attack", "sees", "norms", "queries per step", "settings", "source"], cells)
     return 0

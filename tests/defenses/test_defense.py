@@ -46,14 +46,18 @@ def test_different_keys_give_different_rows_iff_randomized(defense, row_keys, he
 
 
 @pytest.mark.as_users_compile
-def test_bits_of_a_row_ignore_neighbours_and_position(defense, row_keys, held_out, users_jit):
-    purify = users_jit(lambda data, images: defense.apply(defense.params, jax.random.wrap_key_data(data), images))
+@pytest.mark.parametrize(
+    "batch", [pytest.param(8, marks=pytest.mark.slow), 16, pytest.param(32, marks=pytest.mark.slow), 64]
+)
+def test_bits_of_a_row_ignore_neighbours_and_position(defense, row_keys, held_out, batch, users_options):
+    def purified(data, images):
+        return defense.apply(defense.params, jax.random.wrap_key_data(data), images)
+
+    purify = jax.jit(purified, compiler_options=users_options)
     keys, images = np.asarray(jax.random.key_data(row_keys)), held_out.images[:64]
-    whole = np.asarray(purify(keys, images))
-    for batch in (8, 64):
-        order = np.random.default_rng(batch).permutation(64)
-        parts = [purify(keys[rows], images[rows]) for rows in order.reshape(-1, batch)]
-        assert np.array_equal(np.concatenate(parts), whole[order]), batch
+    order = np.random.default_rng(batch).permutation(64)
+    parts = [purify(keys[rows], images[rows]) for rows in order.reshape(-1, batch)]
+    assert np.array_equal(np.concatenate(parts), np.asarray(purify(keys, images))[order])
 
 
 def test_pixels_outside_the_box_are_not_clipped(defense, row_keys):

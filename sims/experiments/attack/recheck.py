@@ -115,7 +115,7 @@ def _again(config: Config, shared: Setting, model: Model, images: np.ndarray) ->
     """What the model says of the final images (attacks, n, h, w, c) of every attack; one on the host is not asked."""
     if model.host is not None:
         return [Again(None)] * len(images)
-    fooled = fresh_draws(config, shared, model, list(images))
+    fooled = fresh_draws(config, shared, model, images)
     if model.randomized:
         return [Again(one) for one in fooled]
     return [Again(*row) for row in zip(fooled, *_losses(config, shared, model, images), strict=True)]

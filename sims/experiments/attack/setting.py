@@ -1,6 +1,6 @@
 """What a run of `attack` is about: its configuration, its victim with goals and starts, and what attacks see of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -112,7 +112,7 @@ def seen(config: Config, model: Model, choice: Choice) -> Oracle | HostOracle:
 
 
 def fresh_draws(
-    config: Config, shared: Setting, model: Model, finals: Sequence[np.ndarray]
+    config: Config, shared: Setting, model: Model, finals: Iterable[np.ndarray]
 ) -> Int[np.ndarray, "attacks n"]:
     """(attacks, n) in how many of its evaluations each final image of each attack fools the model.
 

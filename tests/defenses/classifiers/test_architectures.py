@@ -125,10 +125,11 @@ def test_normalization_stands_in_front(resnet20):
 
 
 @pytest.mark.as_users_compile
-def test_batch_norm_has_two_modes(resnet20, users_jit):
+def test_batch_norm_has_two_modes(resnet20, users_options):
     architecture, params = ARCHITECTURES["resnet20"], resnet20
     images = jax.random.normal(jax.random.key(0), (16, *CIFAR))
-    classify = users_jit(network_classifier("resnet20", architecture, params, CIFAR, 10, plain(CIFAR)).logits)
+    classifier = network_classifier("resnet20", architecture, params, CIFAR, 10, plain(CIFAR))
+    classify = jax.jit(classifier.logits, compiler_options=users_options)
     learn = jax.jit(training_logits(architecture, CIFAR, 10, plain(CIFAR)))
     others = jnp.concatenate([images[:8], images[8:][::-1] + 1])
     assert np.array_equal(classify(params, images)[:8], classify(params, others)[:8])  # not of its neighbours

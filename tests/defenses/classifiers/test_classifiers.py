@@ -32,13 +32,13 @@ def test_record(classifier):
 
 
 @pytest.mark.as_users_compile
-def test_bits_of_a_row_ignore_neighbours_and_position(classifier, users_jit):
+def test_bits_of_a_row_ignore_neighbours_and_position(classifier, users_options):
     """In batches of one size, up to the engine's tile of 16 rows.
 
     Across sizes some processors round otherwise, and one that we met rounds by position in batches of 32.
     """
     images = np.asarray(images_for(classifier))
-    logits = users_jit(classifier.logits)
+    logits = jax.jit(classifier.logits, compiler_options=users_options)
     whole = np.asarray(logits(classifier.params, images))
     for batch in (8, 16):
         scores = np.zeros((2, *whole.shape), np.float32)
