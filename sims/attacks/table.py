@@ -74,14 +74,18 @@ AttackOptions = Annotated[tuple[Choice, ...], several(Choice, read_attack, "ATTA
 
 
 def build_attack(choice: Choice, threat: Threat) -> Attack:
-    """The query attack that was chosen; ValueError for a norm that it does not have, or a radius it cannot use.
+    """The query attack that was chosen.
 
     Its name tells it from every other, settings and threat included. An attack with a schedule runs it over the answers
-    that the budget buys.
+    that the budget buys. Raises ValueError for a norm that it does not have, a radius it cannot use, or a budget that
+    ends within its first step.
     """
     method = choice.row
     if threat.norm not in method.norms:
         raise ValueError(f"norm must be {' or '.join(method.norms)} for {choice.name}, got {threat.norm!r}")
     answers = max(threat.query_budget // choice.shared.average, 1)
     attack = method.build(dataclasses.replace(threat, query_budget=answers), choice.settings)
+    step = attack.width * choice.shared.average
+    if step > 1 and threat.query_budget <= step:
+        raise ValueError(f"query_budget must be > {step}, one step of {choice}, got {threat.query_budget}")
     return attack._replace(name=f"{choice}, {threat}")

@@ -11,14 +11,13 @@ import xarray as xr
 
 from defenses.model import Model
 from defenses.purifiers.table import DefenseOptions, defense_choices
-from defenses.ranges import check_counts, check_positive
+from defenses.ranges import check_positive
 from sims.attacks.estimators.estimator import antithetic
 from sims.experiments.experiment import (
     Context,
     Experiment,
     Plan,
-    check_different,
-    check_seed,
+    check_common,
 )
 from sims.measurements.zo_sgd import descend
 from sims.victims.losses import margin_loss
@@ -57,9 +56,8 @@ class Config:
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
         check_positive(self, "smoothing_radius", "network_step_size", "step_fraction")
-        check_counts(self, dimension=1, num_directions=1, steps=1, chains=2, network_chains=2, image=0)
-        check_seed(self.seed)
-        check_different(self, "deviations", "defenses")
+        counts = {"dimension": 1, "num_directions": 1, "steps": 1, "chains": 2, "network_chains": 2, "image": 0}
+        check_common(self, "deviations", "defenses", **counts)
         if self.step_fraction >= 1:
             raise ValueError(f"step_fraction must be < 1, got {self.step_fraction}")
         for deviation in self.deviations:

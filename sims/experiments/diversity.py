@@ -11,13 +11,12 @@ import xarray as xr
 from defenses import zoo
 from defenses.data.sources import image_shape
 from defenses.purifiers.table import DefenseOptions
-from defenses.ranges import check_counts, check_positive
+from defenses.ranges import check_positive
 from sims.experiments.experiment import (
     Context,
     Experiment,
     Plan,
-    check_different,
-    check_seed,
+    check_common,
 )
 from sims.measurements import defense_diversity, noise_diversity, pool_diversity
 from sims.victims.victim import (
@@ -57,14 +56,11 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        check_counts(self, pool_sizes=2, patches_per_side=1, images=2, pools=1, draws=2)
-        check_seed(self.seed)
+        lists = (*(["defenses"] if self.defenses else []), "sweeps", "pool_sizes", "patches_per_side", "noise_levels")
+        check_common(self, *lists, pool_sizes=2, patches_per_side=1, images=2, pools=1, draws=2)
         if not self.defenses:
             check_one_model(self.victim)
         check_positive(self, "noise_levels")
-        check_different(
-            self, *(["defenses"] if self.defenses else []), "sweeps", "pool_sizes", "patches_per_side", "noise_levels"
-        )
         if "pools" in self.sweeps and not self.defenses:
             _patch_sizes(self)
 

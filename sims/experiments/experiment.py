@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from defenses.files.folders import Folders
+from defenses.ranges import check_counts
 from sims.records import Record
 
 # name: (module, purpose); a new experiment is a new file and a new line
@@ -79,15 +80,16 @@ def find_experiment(name: str) -> Experiment:
     return import_module(EXPERIMENTS[name][0]).EXPERIMENT
 
 
-def check_seed(seed: int) -> None:
-    """Raise ValueError unless the seed fits 32 bits."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be >= 0 and < 2**32, got {seed}")
+def check_common(config: Any, *different: str, **smallest: int) -> None:
+    """Raise ValueError naming the first setting outside its range.
 
-
-def check_different(config: Any, *names: str) -> None:
-    """Raise ValueError naming the first of these lists that is empty or repeats an entry."""
-    for name in names:
+    different: lists that name at least one entry and repeat none. smallest: counts with their smallest allowed value.
+    A seed must fit 32 bits.
+    """
+    check_counts(config, **smallest)
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"seed must be >= 0 and < 2**32, got {config.seed}")
+    for name in different:
         entries = getattr(config, name)
         if not entries or len(set(entries)) < len(entries):
             raise ValueError(f"{name} must name at least one and repeat none, got {entries}")

@@ -16,13 +16,12 @@ import xarray as xr
 
 from defenses.data.sources import image_shape
 from defenses.purifiers.table import DefenseOptions, defense_choices
-from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball
 from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Schedule
 from sims.engine.stopping import check_votes
-from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
+from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.experiments.white_box.run import judged
 from sims.measurements.fresh_draws import times_right
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs, victim_names
@@ -67,12 +66,10 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        check_counts(self, images=10, steps=2, eot=1, evaluations=1, views=1)
+        check_common(self, "defenses", images=10, steps=2, eot=1, evaluations=1, views=1)
         if self.views > self.images:
             raise ValueError(f"views must be <= {self.images}, the images, got {self.views}")
-        check_seed(self.seed)
         check_ball(self.epsilon)
-        check_different(self, "defenses")
         Schedule(self.query_budget, self.rows, self.tile)
         check_votes(self.evaluations)
 

@@ -12,14 +12,13 @@ import xarray as xr
 
 from defenses.model import Model, bare
 from defenses.purifiers.table import Chain, DefenseOptions, defense_choices
-from defenses.ranges import check_counts, check_positive
+from defenses.ranges import check_positive
 from sims.attacks.estimators.estimator import build_estimator
 from sims.experiments.experiment import (
     Context,
     Experiment,
     Plan,
-    check_different,
-    check_seed,
+    check_common,
 )
 from sims.measurements.gradient_moments import GradientMoments, gradient_moments
 from sims.measurements.local_geometry import measure
@@ -64,9 +63,8 @@ class Config:
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
         check_positive(self, "smoothing_radii")
-        check_counts(self, num_directions=1, samples=2, dimension=1, image=0, draws=2)
-        check_seed(self.seed)
-        check_different(self, "instances", "smoothing_radii", "deviations", "defenses")
+        lists = ("instances", "smoothing_radii", "deviations", "defenses")
+        check_common(self, *lists, num_directions=1, samples=2, dimension=1, image=0, draws=2)
         for instance in self.instances:
             if instance not in INSTANCES:
                 raise ValueError(f"instances must be among {', '.join(INSTANCES)}, got {instance!r}")

@@ -10,7 +10,7 @@ import jax
 import tyro
 import xarray as xr
 
-from sims.experiments.experiment import Context, Experiment, Plan, check_seed
+from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.verification import (
     best_response,
     crossover,
@@ -58,7 +58,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown label or a negative seed."""
-        check_seed(self.seed)
+        check_common(self)
         check_one_model(self.victim)
         for label in self.statements:
             find(label)

@@ -1,6 +1,7 @@
 """The attacker's best response to a random defence: the smoothing radius of statement C6-radius."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -52,12 +53,13 @@ def margin_of(scores, params, images, labels):
     return margin_loss(scores(params, jax.random.split(jax.random.key(0), len(images)), images), labels)
 
 
-def with_radius(choice: Choice, smoothing_radius: float) -> Choice | None:
-    """The attack with that smoothing radius; None where it has none for directions of length about √d, as in C6.
+def with_radius(choices: Sequence[Choice], smoothing_radius: float) -> tuple[Choice, ...]:
+    """The attacks, and after them those that have a smoothing radius once more at this one; none twice.
 
-    Those are the descents on a loss: the probes of a decision attack are measured from a boundary, in other units.
+    Those are the descents on a loss, whose directions have length about √d as in C6: the probes of a decision attack
+    are measured from a boundary, in other units.
     """
-    if choice.row.feedback != "loss" or not hasattr(choice.settings, "smoothing_radius"):
-        return None
-    settings = dataclasses.replace(choice.settings, smoothing_radius=smoothing_radius)
-    return dataclasses.replace(choice, settings=settings)
+    descents = [one for one in choices if one.row.feedback == "loss" and hasattr(one.settings, "smoothing_radius")]
+    settings = [dataclasses.replace(one.settings, smoothing_radius=smoothing_radius) for one in descents]
+    added = [dataclasses.replace(one, settings=its) for one, its in zip(descents, settings, strict=True)]
+    return tuple(dict.fromkeys([*choices, *added]))

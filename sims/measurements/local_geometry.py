@@ -40,8 +40,12 @@ def measure(
     """V and ∇F̄ of the model's loss from at least `draws` >= 2 draws per image.
 
     Draws come in equal batches of a size set by the image; a model that has no draw is asked twice. The gradient is
-    the mean over the same draws, and nan of a model that has none. Raises ValueError for fewer draws.
+    the mean over the same draws, and nan of a model that has none. A model on the host, into which nobody can look,
+    has nan throughout. Raises ValueError for fewer draws.
     """
+    if model.host is not None:
+        unknown = np.full(len(images), np.nan)
+        return LocalGeometry(unknown, unknown, np.full(images.shape, np.nan))
     losses_of, params = _losses(model, loss), model.params
     draws = draws if model.randomized or draws < 2 else 2
     if not model.has_gradient:

@@ -16,11 +16,10 @@ import tyro
 import xarray as xr
 
 from defenses.files.folders import Folders
-from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
 from sims.attacks.ball import check_ball, lengths
 from sims.engine.run import Schedule
-from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
+from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.intervals import difference_of_shares
 from sims.measurements.fresh_draws import times_predicted, times_right
 from sims.peers.gradient_attacks import GradientPeer, GradientTask, find_gradient_peer, run_gradient_peer
@@ -57,11 +56,9 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        check_counts(self, images=2, starts=1)
+        check_common(self, "pairs", images=2, starts=1)
         check_one_model(self.victim)
-        check_seed(self.seed)
         check_ball(self.epsilon)
-        check_different(self, "pairs")
         for name in self.pairs:
             find_gradient_peer(name)
         Schedule(QUERIES, self.rows, self.tile)

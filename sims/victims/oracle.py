@@ -61,14 +61,21 @@ def oracle_of(
     targeted: a row fools when its class is its label, and the loss is turned round. average: fresh answers that every
     answer is the mean of, see `averaged`. Raises ValueError for another feedback or fewer than one answer.
     """
+    query = _query(model.scores, feedback, loss, targeted)
+    oracle = Oracle(feedback, model.params, query, jax.random.split, 1, model.num_classes, targeted)
+    return averaged(oracle, average) if average > 1 else oracle
+
+
+@functools.lru_cache
+def _query(scores_of: Callable, feedback: str, loss: Loss, targeted: bool):
+    """The same function for the same model and feedback, so that what was compiled for one oracle serves all."""
     reveal = reveal_of(feedback, loss, targeted)
 
     def query(params, keys, images, labels):
-        scores = model.scores(params, keys, images)
+        scores = scores_of(params, keys, images)
         return Answer(reveal(scores, labels), fools(jnp.argmax(scores, axis=-1), labels, targeted))
 
-    oracle = Oracle(feedback, model.params, query, jax.random.split, 1, model.num_classes, targeted)
-    return averaged(oracle, average) if average > 1 else oracle
+    return query
 
 
 def reveal_of(feedback: str, loss: Loss, targeted: bool):

@@ -28,6 +28,8 @@ from jaxtyping import Float
 from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError
 from urllib3.util import parse_url
 
+from defenses.model import Model, hosted
+
 TRY_AGAIN = (429, *range(500, 600))
 
 
@@ -87,6 +89,11 @@ def service_victim(service: Service):
         return _array(service, answer.data)
 
     return victim
+
+
+def service_model(url: str, num_classes: int) -> Model:
+    """The service at that address as a model, into which nobody can look; ValueError where it is no address."""
+    return hosted(url, service_victim(Service(url)), num_classes)
 
 
 def npy(array: np.ndarray) -> bytes:

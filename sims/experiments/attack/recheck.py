@@ -20,9 +20,10 @@ from sims.attacks.attack import Threat
 from sims.attacks.table import attack_choices
 from sims.engine.run import trace_counts
 from sims.engine.stopping import stopping_rule
+from sims.experiments.attack.cell import fresh_draws
 from sims.experiments.attack.claims import Again, contradictions
 from sims.experiments.attack.report import report
-from sims.experiments.attack.setting import Config, Setting, evaluations, fresh_draws, setting
+from sims.experiments.attack.setting import Config, Setting, setting
 from sims.experiments.experiment import Context
 from sims.measurements.best_response import with_radius
 from sims.records import Record
@@ -68,8 +69,7 @@ def _config(record: Record) -> Config:
 def _attacks(record: Record) -> tuple[Choice, ...]:
     """The attacks that were asked for, and those at theory's radius."""
     asked, best = attack_choices(*record.manifest["config"]["attacks"]), record.manifest.get("best_response")
-    added = [with_radius(choice, best["smoothing_radius"]) for choice in asked] if best else []
-    return tuple(dict.fromkeys([*asked, *(choice for choice in added if choice)]))
+    return with_radius(asked, best["smoothing_radius"]) if best else asked
 
 
 def _altered(record: Record, config: Config, shared: Setting) -> Iterator[str]:
@@ -93,7 +93,7 @@ def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
     models = shared.victim.models.values()
     if not np.array_equal(record.data.randomized.values, [model.randomized for model in models]):
         yield "randomized"
-    if not np.array_equal(record.data.evaluations.values, [evaluations(config, model) for model in models]):
+    if not np.array_equal(record.data.evaluations.values, [config.evaluations_of(model) for model in models]):
         yield "evaluations"
     if not np.array_equal(record.data.passes.values, [model.passes for model in models]):
         yield "passes"
@@ -103,34 +103,28 @@ def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
 
 def _rows(record: Record, config: Config, shared: Setting, context: Context) -> Iterator[dict[str, Any]]:
     for i, (name, model) in enumerate(shared.victim.models.items()):
-        again = _again(config, shared, model, record.data.adversarial.values[i])
+        draws = config.evaluations_of(model)
         for j, choice in enumerate(config.attacks):
             cell = record.data.isel(defense=i, attack=j)
-            found = contradictions(choice, config.threat, config.stopping, evaluations(config, model), cell, again[j])
+            again = _again(shared, model, cell.adversarial.values)
+            found = contradictions(choice, config.threat, config.stopping, draws, cell, again)
             yield {"attack": str(choice), "defense": name, "images": cell.sizes["image"], **dict(found)}
         context.advance("rechecked defences", i + 1, len(shared.victim.models))
 
 
-def _again(config: Config, shared: Setting, model: Model, images: np.ndarray) -> list[Again]:
-    """What the model says of the final images (attacks, n, h, w, c) of every attack; one on the host is not asked."""
+def _again(shared: Setting, model: Model, images: np.ndarray) -> Again:
+    """What the model says of the final images (n, h, w, c) of an attack; one on the host is not asked."""
     if model.host is not None:
-        return [Again(None)] * len(images)
-    fooled = fresh_draws(config, shared, model, images)
-    if model.randomized:
-        return [Again(one) for one in fooled]
-    return [Again(*row) for row in zip(fooled, *_losses(config, shared, model, images), strict=True)]
+        return Again(None)
+    fooled = fresh_draws(shared, model, images)
+    return Again(fooled) if model.randomized else Again(fooled, *_losses(shared, model, images))
 
 
-def _losses(config: Config, shared: Setting, model: Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(attacks, n) the loss that an attacker lowers at each image of a deterministic model, and its rounding."""
-    keys, ask, rows = jax.random.split(jax.random.key(0), config.tile), jax.jit(model.scores), _flat(images)
-    goals = np.tile(shared.goals, len(images)).astype(np.int32)
-    places = np.minimum(np.arange(-(-len(rows) // config.tile) * config.tile), len(rows) - 1).reshape(-1, config.tile)
-    scores = np.concatenate([ask(model.params, keys, rows[place]) for place in places])[: len(rows)]
-    loss = revealed_loss(margin_loss, config.threat.targeted)(jnp.asarray(scores), jnp.asarray(goals))
-    largest = np.nan_to_num(np.abs(scores).max(axis=1), posinf=0)
-    return np.asarray(loss).reshape(images.shape[:2]), LOSS_ROUNDING * largest.reshape(images.shape[:2])
-
-
-def _flat(images: np.ndarray) -> np.ndarray:
-    return images.reshape(-1, *images.shape[2:])
+def _losses(shared: Setting, model: Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) the loss that an attacker lowers at each image of a deterministic model, and its rounding."""
+    tile, targeted = shared.config.tile, shared.config.threat.targeted
+    keys, ask, goals = jax.random.split(jax.random.key(0), tile), jax.jit(model.scores), shared.goals.astype(np.int32)
+    places = np.minimum(np.arange(-(-len(images) // tile) * tile), len(images) - 1).reshape(-1, tile)
+    scores = np.concatenate([ask(model.params, keys, images[place]) for place in places])[: len(images)]
+    loss = revealed_loss(margin_loss, targeted)(jnp.asarray(scores), jnp.asarray(goals))
+    return np.asarray(loss), LOSS_ROUNDING * np.nan_to_num(np.abs(scores).max(axis=1), posinf=0)

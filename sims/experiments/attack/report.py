@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sims.attacks.ball import Norm, lengths
+from sims.attacks.ball import lengths
 from sims.attacks.table import read_attack
-from sims.engine.slots import STATUS
+from sims.engine.slots import NON_FINITE
 from sims.intervals import share
 from sims.measurements.slow_down import measured_slow_down, predicted_slow_down, restricted_queries
 
@@ -38,7 +38,8 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
         for j in [_reference(i, chains, len(config["victim"]["model"]))]
     ]
     best = {"best_response": manifest["best_response"]} if "best_response" in manifest else {}
-    return {"rows": rows, **threat, "epsilon": _finite(threat["epsilon"]), "stopping": config["stopping"], **best}
+    epsilon = threat["epsilon"] if np.isfinite(threat["epsilon"]) else "none"
+    return {"rows": rows, **threat, "epsilon": epsilon, "stopping": config["stopping"], **best}
 
 
 def _reference(place: int, chains: int, models: int) -> int:
@@ -48,15 +49,17 @@ def _reference(place: int, chains: int, models: int) -> int:
 
 def _row(cell: xr.Dataset, reference: xr.Dataset, threat: dict[str, Any], seed: int) -> dict[str, Any]:
     budget, images = threat["query_budget"], cell.sizes["image"]
-    queries = [_restricted(one, budget) for one in (reference, cell)]
+    queries = [restricted_queries(one.queries.values, one.success.values, budget) for one in (reference, cell)]
     slow = measured_slow_down(queries[0], queries[1], seed)
     robust = share(int((~cell.success).sum()), images)
-    fooled = cell.fooled.values / cell.evaluations.item()
+    fooled, variance = cell.fooled.values / cell.evaluations.item(), cell.variance.values
+    distances = lengths(threat["norm"], (cell.adversarial - cell.clean).values)[cell.success.values]
+    known = np.isfinite(variance).all()  # a model on the host does not show it
     return {
         "attack": str(cell.attack.item()),
         "defense": str(cell.defense.item()),
-        "V": _known(cell.variance.mean()),
-        "V_standard_error": _known(cell.variance.std() / np.sqrt(images)),
+        "V": float(variance.mean()) if known else None,
+        "V_standard_error": float(variance.std() / np.sqrt(images)) if known else None,
         "robust_accuracy": robust.value,
         "interval": [robust.low, robust.high],
         "robust_average_of_n": float(1 - fooled.mean()),
@@ -65,31 +68,12 @@ def _row(cell: xr.Dataset, reference: xr.Dataset, threat: dict[str, Any], seed: 
         "evaluations": cell.evaluations.item(),
         "passes": cell.passes.item(),
         "mean_queries": float(queries[1].mean()),
-        "median_distance": _median_distance(cell, threat["norm"]),
+        "median_distance": float(np.median(distances)) if len(distances) else None,
         "slow_down": slow.value,
         "slow_down_interval": [slow.low, slow.high],
         "slow_down_predicted": _predicted(cell, reference, queries[0], budget),
-        "non_finite": int((cell.status == STATUS.index("non-finite answer")).sum()),
+        "non_finite": int((cell.status == NON_FINITE).sum()),
     }
-
-
-def _restricted(cell: xr.Dataset, budget: int) -> np.ndarray:
-    return restricted_queries(cell.queries.values, cell.success.values, budget)
-
-
-def _median_distance(cell: xr.Dataset, norm: Norm) -> float | None:
-    """Median distance of the fooled images, None where none fell; an attack that minimises lowers it to the end."""
-    if not cell.success.any():
-        return None
-    return float(np.median(lengths(norm, (cell.adversarial - cell.clean).values[cell.success.values])))
-
-
-def _known(value: xr.DataArray) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _finite(number: float) -> float | str:
-    return number if np.isfinite(number) else "none"
 
 
 def _predicted(cell: xr.Dataset, reference: xr.Dataset, queries: np.ndarray, budget: int) -> float | None:

@@ -1,32 +1,22 @@
-"""What a run of `attack` is about: its configuration, its victim with goals and starts, and what attacks see of it."""
+"""What a run of `attack` is about: its configuration, and its victim with goals and starts."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import tyro
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
-from defenses.model import Model, hosted
-from defenses.names import Choice
+from defenses.model import Model
 from defenses.purifiers.table import DefenseOptions, defense_choices
-from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
 from sims.attacks.table import AttackOptions, attack_choices, build_attack
-from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Schedule, check_stopping
 from sims.engine.stopping import FIRST_SUCCESS, StoppingOption
-from sims.experiments.experiment import Context, check_different, check_seed
-from sims.measurements.fresh_draws import times_fooled
-from sims.victims.host import HostOracle, seen_by
-from sims.victims.oracle import Oracle
-from sims.victims.service import Service, service_victim
+from sims.experiments.experiment import Context, check_common
+from sims.victims.service import Service, service_model
 from sims.victims.starts import starting_images
 from sims.victims.victim import Victim, VictimOptions, load_victim, victim_names
-
-EVALUATION_STREAM = 4
 
 
 @dataclass(frozen=True)
@@ -59,20 +49,21 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        check_counts(self, images=1, draws=2, evaluations=1)
-        check_seed(self.seed)
-        check_different(self, "defenses", "attacks")
-        Schedule(self.threat.query_budget, self.rows, self.tile)
+        check_common(self, "defenses", "attacks", images=1, draws=2, evaluations=1)
+        self.schedule  # noqa: B018  raises
         if self.service:
             Service(self.service)
         for choice in self.attacks:
-            attack = build_attack(choice, self.threat)
-            check_stopping(attack, self.stopping)
-            width = attack.width * choice.shared.average
-            if width > 1 and self.threat.query_budget <= width:
-                raise ValueError(
-                    f"query_budget must be > {width}, one step of {choice}, got {self.threat.query_budget}"
-                )
+            check_stopping(build_attack(choice, self.threat), self.stopping)
+
+    @property
+    def schedule(self) -> Schedule:
+        """How every attack is run; ValueError where it cannot be."""
+        return Schedule(self.threat.query_budget, self.rows, self.tile, stopping=self.stopping)
+
+    def evaluations_of(self, model: Model) -> int:
+        """Fresh draws of the model on every final image: one where all would be the same."""
+        return self.evaluations if model.randomized else 1
 
     @property
     def victims(self) -> tuple[str, ...]:
@@ -81,54 +72,21 @@ class Config:
 
 
 class Setting(NamedTuple):
-    """What all attacks of a run share: the victim, the goals (labels or targets), and the starting points."""
+    """What all cells of a run share: the configuration, the victim, the goals (labels or targets), and the starts."""
 
+    config: Config
     victim: Victim
     goals: Int[np.ndarray, " n"]
-    starts: np.ndarray
+    starts: Float[np.ndarray, "n h w c"]
 
 
 def setting(config: Config, context: Context) -> Setting:
     """The victim with its images; every image has another one of them as its start, whose class is its target."""
     victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
     if config.service:
-        service = hosted(config.service, service_victim(Service(config.service)), victim.network.num_classes)
-        victim = victim._replace(models=victim.models | {config.service: service})
-    if not config.threat.targeted and len(np.unique(victim.labels)) < 2:
-        return Setting(victim, victim.labels, victim.images)
-    other = starting_images(victim.labels, victim.ids, config.seed)
+        service = {config.service: service_model(config.service, victim.network.num_classes)}
+        victim = victim._replace(models=victim.models | service)
+    alone = not config.threat.targeted and len(np.unique(victim.labels)) < 2  # no image of another class to start from
+    other = np.arange(config.images) if alone else starting_images(victim.labels, victim.ids, config.seed)
     goals = victim.labels[other] if config.threat.targeted else victim.labels
-    return Setting(victim, goals, victim.images[other])
-
-
-def seen(config: Config, model: Model, choice: Choice) -> Oracle | HostOracle:
-    """What that attack sees of the model, averaged as it asks for.
-
-    A model on the host is asked under names that no other attack has, and no run of another configuration.
-    """
-    average, targeted = choice.shared.average, config.threat.targeted
-    run = fingerprint(str(config), str(choice))
-    return seen_by(model, choice.row.feedback, targeted=targeted, average=average, run=run)
-
-
-def fresh_draws(
-    config: Config, shared: Setting, model: Model, finals: Iterable[np.ndarray]
-) -> Int[np.ndarray, "attacks n"]:
-    """(attacks, n) in how many of its evaluations each final image of each attack fools the model.
-
-    A jitted model judges with the losses that the attacks saw, bit for bit, and with the same draws for every attack,
-    paired; one on the host judges with its labels, and every attack gets draws of its own.
-    """
-    key, draws = jax.random.fold_in(jax.random.key(config.seed), EVALUATION_STREAM), evaluations(config, model)
-    judge = seen_by(model, "loss" if model.host is None else "label", targeted=config.threat.targeted)
-    fooled = []
-    for choice, images in zip(config.attacks, finals, strict=True):
-        if isinstance(judge, HostOracle):
-            judge = replace(judge, run=fingerprint(str(config), str(choice)))
-        fooled.append(times_fooled(key, judge, images, shared.goals, draws, config.tile))
-    return np.array(fooled)
-
-
-def evaluations(config: Config, model: Model) -> int:
-    """Fresh draws of the model on every final image."""
-    return config.evaluations if model.randomized else 1
+    return Setting(config, victim, goals, victim.images[other])

@@ -19,12 +19,11 @@ from defenses.classifiers.network import initial, network_classifier
 from defenses.data.normalization import NORMALIZATIONS
 from defenses.model import Model, undefended
 from defenses.names import Choice
-from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
 from sims.attacks.table import AttackOptions, attack_choices, build_attack, read_attack
 from sims.engine.run import Result, Schedule, compile_run, queue_of, run_attack
 from sims.experiments.bench.own_cost import own_milliseconds
-from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
+from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.victims.oracle import oracle_of
 
 SHAPE = (32, 32, 3)
@@ -66,10 +65,8 @@ class Config:
         """Raise ValueError naming the first setting outside its range."""
         if self.model not in HEADS:
             raise ValueError(f"model must be of {', '.join(HEADS)}, got {self.model!r}")
-        check_counts(self, images=min(BATCHES), repeats=1)
-        check_seed(self.seed)
+        check_common(self, "attacks", images=min(BATCHES), repeats=1)
         Schedule(self.query_budget, self.rows, self.tile)
-        check_different(self, "attacks")
         for choice in self.attacks:
             for whole in (True, False):
                 build_attack(choice, _threat(self, choice, whole))

@@ -17,14 +17,13 @@ import xarray as xr
 from defenses.data.sources import image_shape
 from defenses.names import Choice
 from defenses.purifiers.table import DefenseOptions, defense_choices
-from defenses.ranges import check_counts
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, lengths
 from sims.attacks.table import build_attack
 from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Schedule
 from sims.engine.stopping import check_votes
-from sims.experiments.experiment import Context, Experiment, Plan, check_different, check_seed
+from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.experiments.white_box.recheck import rechecker
 from sims.experiments.white_box.report import COLUMNS, report
 from sims.measurements.fresh_draws import times_predicted
@@ -66,9 +65,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        check_counts(self, images=1, evaluations=1)
-        check_seed(self.seed)
-        check_different(self, "defenses", "attacks")
+        check_common(self, "defenses", "attacks", images=1, evaluations=1)
         Schedule(self.query_budget, self.rows, self.tile)
         for member in (member for choice in self.attacks for member in members(choice)):
             self._check_attack(member)

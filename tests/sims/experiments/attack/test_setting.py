@@ -10,7 +10,7 @@ import pytest
 from defenses.model import Model, defended
 from sims import records
 from sims.attacks.attack import Threat
-from sims.attacks.table import build_attack, read_attack
+from sims.attacks.table import attack_choices, build_attack, read_attack
 from sims.command_line import main
 from sims.engine.run import Schedule, run_attack
 from sims.measurements.best_response import best_radius, with_radius
@@ -74,8 +74,9 @@ def test_best_radius_of_a_linear_loss_by_hand():
 
 
 def test_the_best_radius_goes_where_there_is_one():
-    assert str(with_radius(read_attack("nes:num_directions=3"), 0.25)) == "nes:smoothing_radius=0.25,num_directions=3"
-    assert with_radius(read_attack("square"), 0.25) is None
+    asked = attack_choices("nes:num_directions=3", "square", "nes:smoothing_radius=0.25,num_directions=3")
+    assert with_radius(asked[:2], 0.25) == asked  # square has no radius
+    assert with_radius(asked, 0.25) == asked  # none twice
 
 
 @pytest.fixture(scope="module")
