@@ -19,9 +19,9 @@ import jax
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from defenses.command_line import printable
+from defenses.commands.tables import print_table
 from defenses.files.folders import Folders, data_folder
 from sims import records
 from sims.attacks.listing import list_attacks
@@ -191,23 +191,19 @@ def _show_plan(plan: Plan, as_json: bool) -> int:
 
 def _show(name: str, report: dict[str, Any], columns: tuple[str, ...]) -> None:
     """Every list of the report as a table, every other entry as a line."""
-    console = Console(width=None if sys.stdout.isatty() else 160)
     for key, value in report.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             shown = columns if columns and key == "rows" else tuple(value[0])
-            console.print(_table(f"{name}: {key}", [{column: row[column] for column in shown} for row in value]))
+            titles = {column: column.replace("_", " ") for column in shown}
+            numbers = [title for column, title in titles.items() if _is_number(value[0][column])]
+            rows = [[_cell(row[column]) for column in shown] for row in value]
+            print_table(f"{name}: {key}", list(titles.values()), rows, numbers)
         else:
-            console.print(f"{key.replace('_', ' ')}: {_cell(value)}", highlight=False)
+            print(f"{key.replace('_', ' ')}: {_cell(value)}")
 
 
-def _table(title: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in rows[0]:
-        numeric = isinstance(rows[0][column], int | float) and not isinstance(rows[0][column], bool)
-        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    return table
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _cell(value: Any) -> str:
