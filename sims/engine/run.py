@@ -9,7 +9,7 @@ neighbours, the slots, the chunk length or an interruption.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,8 @@ class Schedule:
 
     query_budget: rows one image may cost, >= 1.
     rows: rows in flight, a multiple of tile.
-    tile: rows per forward pass, >= 1; results are bit for bit equal for one tile size.
+    tile: rows per forward pass, >= 1; results are bit for bit equal for one tile size, which queues of at least so
+        many rows have.
     chunk: iterations between two returns to the host, >= 1.
     stopping: when an image that fooled the victim may leave.
     """
@@ -50,6 +51,14 @@ class Schedule:
         check_counts(self, query_budget=1, tile=1, chunk=1)
         if self.rows < self.tile or self.rows % self.tile:
             raise ValueError(f"rows must be a positive multiple of tile = {self.tile}, got {self.rows}")
+
+    def fitted(self, rows: int) -> "Schedule":
+        """The schedule of a run that never has more than so many rows waiting: a smaller tile, and fewer rows.
+
+        Then the bits of answers may be those of the smaller tile.
+        """
+        tile = min(self.tile, rows)
+        return replace(self, tile=tile, rows=min(self.rows, -(-rows // tile) * tile))
 
 
 class Result(NamedTuple):
@@ -109,7 +118,7 @@ def run_attack(
     started = time.perf_counter()
     queue = queue_of(key, images, labels, ids, starts, settled)
     compiled = interface(oracle, attack.width) if isinstance(oracle, HostOracle) else oracle
-    plan = run_plan(attack, compiled, schedule)
+    plan = run_plan(attack, compiled, schedule, len(images))
     state = compiled_start(plan, compiled.params, queue)
     totals = np.zeros(2, np.int64)
     layout = (str(schedule.stopping), schedule.query_budget, schedule.rows, schedule.tile)
@@ -147,20 +156,21 @@ def _streams(key, ids):
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(ids)
 
 
-def run_plan(attack: Attack, oracle: Oracle, schedule: Schedule) -> RunPlan:
-    """The static half of a run.
+def run_plan(attack: Attack, oracle: Oracle, schedule: Schedule, images: int) -> RunPlan:
+    """The static half of a run with so many images: no slot and no tile is larger than they can fill.
 
     Where a step asks for several rows, one spare slot per tile keeps rows waiting, so that tiles fill.
     """
+    schedule = schedule.fitted(images * attack.width)
     spare = schedule.rows // schedule.tile if attack.width > 1 else 0
-    slots = schedule.rows // attack.width + spare
+    slots = min(schedule.rows // attack.width + spare, images)
     budget, hidden = schedule.query_budget, oracle._replace(params=None)
     return RunPlan(attack, hidden, schedule.stopping, budget, trace_counts(budget), schedule.rows, schedule.tile, slots)
 
 
 def compile_run(attack: Attack, oracle: Oracle, queue: Queue, schedule: Schedule) -> None:
     """Compile the two functions of such a run: the chunk is called on the queue of which nothing is left."""
-    plan = run_plan(attack, oracle, schedule)
+    plan = run_plan(attack, oracle, schedule, len(queue.images))
     state = compiled_start(plan, oracle.params, queue)
     finished = state._replace(waiting=jnp.int32(len(queue.images)))
     jax.block_until_ready(compiled_advance(plan, schedule.chunk, oracle.params, queue, finished))

@@ -129,11 +129,23 @@ def _recoloured(key, clean, image, side, epsilon):
     def painted(upwards):
         return jnp.where(inside, jnp.where(upwards, up, down), image)
 
-    channel, bits = jnp.arange(image.shape[-1]), jax.random.bits(sign_key)
-    upwards = (bits >> channel) % 2 == 1
-    other = 1 + (bits >> 16) % (2 ** image.shape[-1] - 1)  # which channels to turn round, at least one
+    upwards, turned = _sign_and_turn(sign_key, image.shape[-1])
     repeated = jnp.all(painted(upwards) == image)
-    return painted(upwards ^ (repeated & ((other >> channel) % 2 == 1)))
+    return painted(upwards ^ (repeated & turned))
+
+
+def _sign_and_turn(key, channels):
+    """(channels,) fair coins, and (channels,) which of them to turn round: any set of channels but the empty one.
+
+    All sets are as likely; beyond 16 channels, where the empty one would come once in 2^17 times or less, it stands
+    for the set of all.
+    """
+    if channels > 16:
+        upwards, turned = jax.random.bernoulli(key, shape=(2, channels))
+        return upwards, turned | ~jnp.any(turned)
+    channel, bits = jnp.arange(channels), jax.random.bits(key)
+    other = 1 + (bits >> 16) % (2**channels - 1)
+    return (bits >> channel) % 2 == 1, (other >> channel) % 2 == 1
 
 
 def _bump(rows, columns, height, width):
@@ -141,9 +153,10 @@ def _bump(rows, columns, height, width):
     reach = jnp.maximum(jnp.abs(rows - height // 2), jnp.abs(columns - width // 2))
     rings = jnp.maximum(height, width) // 2 + 1
     sizes = jnp.arange(max(rows.shape) + 1)
-    held = (sizes >= reach[..., None]) & (sizes < rings)
+    terms = jnp.where(sizes < rings, 1 / (sizes + 1.0) ** 2, 0)
+    from_reach = jnp.cumsum(terms[::-1])[::-1]  # the smallest first, which keeps float32's digits
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    return jnp.where(inside, jnp.sum(held / (sizes + 1.0) ** 2, axis=-1), 0)
+    return jnp.where(inside, from_reach[jnp.minimum(reach, len(sizes) - 1)], 0)
 
 
 def _paired_bumps(rows, columns, side, upright):

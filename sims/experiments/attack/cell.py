@@ -23,6 +23,12 @@ ATTACK_STREAM, PURIFIED_STREAM, EVALUATION_STREAM = 1, 3, 4
 PIXELS = ("image", "height", "width", "channel")
 
 
+def tile_of(setting: Setting, choice: Choice) -> int:
+    """Rows per forward pass of the attack's run, with which its final images are judged."""
+    attack = build_attack(choice, setting.config.threat)
+    return setting.config.schedule.fitted(len(setting.goals) * attack.width).tile
+
+
 def attacked(setting: Setting, context: Context, name: str, choice: Choice) -> xr.Dataset:
     """What became of every image of the victim, over the dimension `image`."""
     config, victim, goals, starts = setting
@@ -44,7 +50,7 @@ def attacked(setting: Setting, context: Context, name: str, choice: Choice) -> x
         advance,
         starts,
     )
-    fooled = fresh_draws(setting, model, result.images, run)
+    fooled = fresh_draws(setting, model, result.images, tile_of(setting, choice), run)
     columns = {
         "queries": ("image", result.queries, {"long_name": "rows evaluated", "units": "rows"}),
         "success": ("image", result.success),
@@ -59,17 +65,17 @@ def attacked(setting: Setting, context: Context, name: str, choice: Choice) -> x
     return xr.Dataset(columns, {"image": victim.ids, "count": result.trace_at})
 
 
-def fresh_draws(setting: Setting, model: Model, images: np.ndarray, run: str = "") -> Int[np.ndarray, " n"]:
+def fresh_draws(setting: Setting, model: Model, images: np.ndarray, tile: int, run: str = "") -> Int[np.ndarray, " n"]:
     """(n,) in how many of its evaluations each final image of an attack fools the model.
 
-    A jitted model judges with the losses that the attacks saw, bit for bit, and with the same draws for every attack,
-    paired. One on the host judges with its labels; it may remember its answers by the names it is asked under, so that
-    every `run` of another name gets draws of its own.
+    A jitted model judges with the losses that the attacks saw, bit for bit with their `tile`, and with the same draws
+    for every attack, paired. One on the host judges with its labels; it may remember its answers by the names it is
+    asked under, so that every `run` of another name gets draws of its own.
     """
     config, key = setting.config, jax.random.fold_in(jax.random.key(setting.config.seed), EVALUATION_STREAM)
     feedback = "loss" if model.host is None else "label"
     judge = seen_by(model, feedback, targeted=config.threat.targeted, run=run)
-    return times_fooled(key, judge, images, setting.goals, config.evaluations_of(model), config.tile)
+    return times_fooled(key, judge, images, setting.goals, config.evaluations_of(model), tile)
 
 
 def _purified(model: Model, seed: int, images: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from sims.attacks.attack import Threat
 from sims.attacks.table import attack_choices
 from sims.engine.run import trace_counts
 from sims.engine.stopping import stopping_rule
-from sims.experiments.attack.cell import fresh_draws
+from sims.experiments.attack.cell import fresh_draws, tile_of
 from sims.experiments.attack.claims import Again, contradictions
 from sims.experiments.attack.report import report
 from sims.experiments.attack.setting import Config, Setting, setting
@@ -106,25 +106,24 @@ def _rows(record: Record, config: Config, shared: Setting, context: Context) -> 
         draws = config.evaluations_of(model)
         for j, choice in enumerate(config.attacks):
             cell = record.data.isel(defense=i, attack=j)
-            again = _again(shared, model, cell.adversarial.values)
+            again = _again(shared, model, cell.adversarial.values, tile_of(shared, choice))
             found = contradictions(choice, config.threat, config.stopping, draws, cell, again)
             yield {"attack": str(choice), "defense": name, "images": cell.sizes["image"], **dict(found)}
         context.advance("rechecked defences", i + 1, len(shared.victim.models))
 
 
-def _again(shared: Setting, model: Model, images: np.ndarray) -> Again:
+def _again(shared: Setting, model: Model, images: np.ndarray, tile: int) -> Again:
     """What the model says of the final images (n, h, w, c) of an attack; one on the host is not asked."""
     if model.host is not None:
         return Again(None)
-    fooled = fresh_draws(shared, model, images)
-    return Again(fooled) if model.randomized else Again(fooled, *_losses(shared, model, images))
+    fooled = fresh_draws(shared, model, images, tile)
+    return Again(fooled) if model.randomized else Again(fooled, *_losses(shared, model, images, tile))
 
 
-def _losses(shared: Setting, model: Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _losses(shared: Setting, model: Model, images: np.ndarray, tile: int) -> tuple[np.ndarray, np.ndarray]:
     """(n,) the loss that an attacker lowers at each image of a deterministic model, and its rounding."""
-    tile, targeted = shared.config.tile, shared.config.threat.targeted
     keys, ask, goals = jax.random.split(jax.random.key(0), tile), jax.jit(model.scores), shared.goals.astype(np.int32)
     places = np.minimum(np.arange(-(-len(images) // tile) * tile), len(images) - 1).reshape(-1, tile)
     scores = np.concatenate([ask(model.params, keys, images[place]) for place in places])[: len(images)]
-    loss = revealed_loss(margin_loss, targeted)(jnp.asarray(scores), jnp.asarray(goals))
+    loss = revealed_loss(margin_loss, shared.config.threat.targeted)(jnp.asarray(scores), jnp.asarray(goals))
     return np.asarray(loss), LOSS_ROUNDING * np.nan_to_num(np.abs(scores).max(axis=1), posinf=0)

@@ -12,7 +12,7 @@ import pytest
 from defenses.model import defended
 from sims.attacks.attack import Threat
 from sims.attacks.table import build_attack, read_attack
-from sims.engine.run import Schedule, run_attack
+from sims.engine.run import Schedule, run_attack, run_plan
 from sims.engine.slots import EXHAUSTED, NON_FINITE, STATUS
 from sims.victims.oracle import averaged, oracle_of
 from tests.sims.small_victims import images, labels_of, linear_classifier, no_defense, noise
@@ -39,11 +39,33 @@ def same(one, other):
 def test_an_image_does_not_notice_its_queue_or_the_chunk(attack):
     whole = run(attack)
     assert 0 < whole.success.mean() < 1
-    for rows in (slice(0, 7), slice(20, 27)):
+    for rows in (slice(0, 8), slice(20, 29)):
         alone = run(attack, rows=rows, chunk=5)
         assert np.array_equal(alone.images, whole.images[rows])
         assert np.array_equal(alone.queries, whole.queries[rows])
         assert np.array_equal(alone.status, whole.status[rows])
+
+
+@pytest.mark.parametrize(
+    ("attack", "count", "layout"),
+    [
+        (SQUARE, 1, (1, 1, 1)),
+        (SQUARE, 5, (5, 5, 5)),
+        (SQUARE, 9, (16, 8, 9)),
+        (NES, 1, (6, 6, 1)),
+        (NES, 2, (16, 8, 2)),
+    ],
+)
+def test_a_small_queue_has_no_more_rows_tiles_and_slots_than_it_fills(attack, count, layout):
+    plan = run_plan(attack, ORACLE, Schedule(BUDGET, rows=64, tile=8), count)
+    assert (plan.rows, plan.tile, plan.slots) == layout
+
+
+def test_one_image_forwards_only_its_own_rows():
+    alone, whole = run(rows=slice(3, 4)), run()
+    assert alone.padded == 0
+    assert alone.evaluated == alone.queries.sum()
+    assert np.allclose(alone.images, whole.images[3:4], atol=1e-6)
 
 
 def test_rows_in_flight_do_not_matter():

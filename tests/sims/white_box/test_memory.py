@@ -44,7 +44,7 @@ def whole_attack(model: Model, images, labels, draws, options) -> float:
     attack = build_white_box(read_white_box(f"pgd:steps={STEPS}"), Threat("linf", 0.1))
     oracle = gradient_oracle(model, cross_entropy, "through", draws)
     schedule = Schedule((STEPS + 1) * draws, TILE, TILE, stopping=WHOLE_BUDGET)
-    plan = run_plan(attack, oracle, schedule)
+    plan = run_plan(attack, oracle, schedule, TILE)
     queue = queue_of(jax.random.key(0), images, labels, np.arange(TILE), images)
     state = compiled_start(plan, oracle.params, queue)
     return megabytes(compiled_advance.lower(plan, schedule.chunk, oracle.params, queue, state).compile(options))

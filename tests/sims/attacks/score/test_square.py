@@ -209,3 +209,23 @@ def test_start_and_moves_stay_in_the_ball_and_keep_what_is_better(norm):
     assert length(norm, asked - CLEAN).min() > 0.5 * EPSILON[norm]
     assert np.array_equal(best, np.minimum.accumulate(losses))
     assert best[-1] < best[0] - 0.5
+
+
+@pytest.mark.parametrize("channels", [1, 3, 16, 17, 40])
+def test_channels_are_turned_round_one_at_least_and_each_as_often(channels):
+    upwards, turned = jax.vmap(lambda key: module._sign_and_turn(key, channels))(jax.random.split(KEYS[0], 4000))
+    assert turned.any(axis=1).all()
+    often = 2 ** (channels - 1) / (2**channels - 1)
+    assert np.allclose(upwards.mean(axis=0), 0.5, atol=4 * 0.5 / np.sqrt(4000))
+    assert np.allclose(turned.mean(axis=0), often, atol=4 * np.sqrt(often * (1 - often) / 4000) + 1e-9)
+    if channels > 1:
+        assert len({tuple(row) for row in np.asarray(turned).tolist()}) > min(
+            2**channels - 2, 3700
+        )  # few sets of 16 twice
+
+
+def test_the_memory_of_a_bump_grows_with_the_image_alone():
+    """η on 375 × 500 pixels takes a few images, not one for every size of the rectangles."""
+    rows = jnp.zeros((375, 500), jnp.int32)
+    analysis = BUMP.lower(rows, rows, 100, 100).compile().memory_analysis()
+    assert analysis.temp_size_in_bytes < 10 * rows.nbytes
