@@ -12,7 +12,7 @@ from defenses.data.dataset import Images, Split
 from defenses.model import Model, bare
 from defenses.training.progress import watched
 
-BATCH = 128
+LARGEST_BATCH, SMALLEST_BATCH, NUMBERS_PER_BATCH = 128, 16, 2**21  # images, and numbers of all of them
 
 
 class Accuracy(NamedTuple):
@@ -44,7 +44,8 @@ def predictions(model: Model, images: Images, seed: int) -> tuple[np.ndarray, fl
         raise ValueError(
             f"dataset must hold images of shape {model.image_shape} for {bare(model).name}, got {images.shape[1:]}"
         )
-    size = min(BATCH, len(images))
+    most = max(SMALLEST_BATCH, min(LARGEST_BATCH, NUMBERS_PER_BATCH // math.prod(images.shape[1:])))
+    size = min(most, len(images))
     ask, key = model.scores, jax.random.key(seed)
 
     @jax.jit

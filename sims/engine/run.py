@@ -157,15 +157,20 @@ def _streams(key, ids):
 
 
 def run_plan(attack: Attack, oracle: Oracle, schedule: Schedule, images: int) -> RunPlan:
-    """The static half of a run with so many images: no slot and no tile is larger than they can fill.
+    """The static half of a run with so many images: no more slots and no larger tile than they can fill."""
+    fitted, slots = schedule.fitted(images * attack.width), slots_of(attack, schedule, images)
+    budget, hidden = schedule.query_budget, oracle._replace(params=None)
+    return RunPlan(attack, hidden, schedule.stopping, budget, trace_counts(budget), fitted.rows, fitted.tile, slots)
+
+
+def slots_of(attack: Attack, schedule: Schedule, images: int) -> int:
+    """How many images are in progress at a time.
 
     Where a step asks for several rows, one spare slot per tile keeps rows waiting, so that tiles fill.
     """
-    schedule = schedule.fitted(images * attack.width)
-    spare = schedule.rows // schedule.tile if attack.width > 1 else 0
-    slots = min(schedule.rows // attack.width + spare, images)
-    budget, hidden = schedule.query_budget, oracle._replace(params=None)
-    return RunPlan(attack, hidden, schedule.stopping, budget, trace_counts(budget), schedule.rows, schedule.tile, slots)
+    fitted = schedule.fitted(images * attack.width)
+    spare = fitted.rows // fitted.tile if attack.width > 1 else 0
+    return min(fitted.rows // attack.width + spare, images)
 
 
 def compile_run(attack: Attack, oracle: Oracle, queue: Queue, schedule: Schedule) -> None:

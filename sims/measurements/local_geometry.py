@@ -15,7 +15,7 @@ from defenses.model import Model
 from sims.victims.losses import margin_loss
 from sims.victims.oracle import Loss
 
-FEWEST_ROWS, NUMBERS_PER_BATCH = 64, 2**18
+FEWEST_ROWS, NUMBERS_PER_BATCH = 16, 2**18  # a batch of large images is small: gradients hold every layer of it
 
 Images = Float[np.ndarray, "n h w c"]
 Labels = Int[np.ndarray, " n"]

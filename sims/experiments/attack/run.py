@@ -7,25 +7,33 @@ import numpy as np
 import xarray as xr
 
 from defenses.data.sources import image_shape
+from sims.attacks.table import build_attack
+from sims.engine.memory import run_megabytes
 from sims.experiments.attack.cell import attacked
 from sims.experiments.attack.recheck import recheck
 from sims.experiments.attack.report import COLUMNS, report
 from sims.experiments.attack.setting import Config, Setting, setting
 from sims.experiments.experiment import Context, Experiment, Plan
 from sims.measurements.best_response import best_radius, with_radius
-from sims.measurements.local_geometry import LocalGeometry, measure
+from sims.measurements.local_geometry import FEWEST_ROWS, LocalGeometry, measure
+from sims.victims.memory import network_megabytes
 from sims.victims.victim import seconds_per_row, victim_inputs
 
 GEOMETRY_STREAM = 2
+ARRAYS_OF_A_CELL = 4  # images of every cell, adversarial and purified, once more while they are joined
+PROGRAM_MEGABYTES = 500
 
 
 def plan(config: Config) -> Plan:
-    """Rows when no image falls, with those of the evaluation."""
-    attacks = len(config.attacks) * (2 if config.best_response else 1)
+    """Rows when no image falls, with those of the evaluation; memory of the largest attack beside the network."""
+    shape, attacks = image_shape(config.victim.dataset), len(config.attacks) * (2 if config.best_response else 1)
     cells = len(config.victims) * attacks * config.images
     rows = cells * (config.threat.query_budget + config.evaluations)
-    pixels = np.prod(image_shape(config.victim.dataset))
-    return Plan(rows, 2 * rows * seconds_per_row(config.victim), 600 + 8 * cells * int(pixels) / 1e6)
+    built = [build_attack(choice, config.threat) for choice in config.attacks]
+    engine = max(run_megabytes(attack, shape, config.images, config.schedule) for attack in built)
+    saved = (ARRAYS_OF_A_CELL * cells + config.images) * 4 * np.prod(shape) / 1e6
+    network = network_megabytes(config.victim, config.tile, min(config.draws, FEWEST_ROWS))
+    return Plan(rows, 2 * rows * seconds_per_row(config.victim), float(PROGRAM_MEGABYTES + engine + saved + network))
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
