@@ -5,10 +5,13 @@ Each function draws `count` directions of the given shape: (key, count, shape) -
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
+from scipy.special import ndtri
 
 Directions = Callable[[Key[Array, ""], int, tuple[int, ...]], Float[Array, "count ..."]]
 
@@ -16,6 +19,24 @@ Directions = Callable[[Key[Array, ""], int, tuple[int, ...]], Float[Array, "coun
 def gaussian(key: Key[Array, ""], count: int, shape: tuple[int, ...]) -> Float[Array, "count ..."]:
     """Standard normal entries (Nesterov & Spokoiny 2017; NES)."""
     return jax.random.normal(key, (count, *shape))
+
+
+def tabulated_gaussian(key: Key[Array, ""], count: int, shape: tuple[int, ...]) -> Float[Array, "count ..."]:
+    """Gaussian entries at the price of a look-up: 65,536 values, each as likely, at the middles of normal quantiles.
+
+    Scaled to variance one, so that E u uᵀ = I holds exactly; the fourth moment is 2.9992 and the largest value 4.32.
+    Two entries come from each random word.
+    """
+    size = count * math.prod(shape)
+    words = jax.random.bits(key, (-(-size // 2),), jnp.uint32)
+    places = jnp.concatenate([words & 0xFFFF, words >> 16])[:size]
+    return jnp.asarray(_normal_levels()).at[places].get(mode="promise_in_bounds").reshape(count, *shape)
+
+
+@cache
+def _normal_levels() -> Float[np.ndarray, "65536"]:
+    levels = ndtri((np.arange(2**16) + 0.5) / 2**16)
+    return (levels / np.sqrt((levels**2).mean())).astype(np.float32)
 
 
 def sphere(key: Key[Array, ""], count: int, shape: tuple[int, ...]) -> Float[Array, "count ..."]:
@@ -60,6 +81,7 @@ def _lengths(vectors: Float[Array, "count ..."]) -> Float[Array, "count ..."]:
 
 DIRECTIONS: dict[str, Directions] = {
     "gaussian": gaussian,
+    "tabulated-gaussian": tabulated_gaussian,
     "sphere": sphere,
     "rademacher": rademacher,
     "coordinate": coordinate,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from sims.attacks.estimators.directions import DIRECTIONS, orthogonal
 from sims.attacks.estimators.estimator import ESTIMATORS, build_estimator
@@ -29,6 +30,9 @@ def pairs_of_directions(name: str, draws: int = 60_000) -> np.ndarray:
 @cache
 def five_directions(name: str) -> np.ndarray:
     return np.asarray(jax.jit(lambda key: DIRECTIONS[name](key, 5, SHAPE))(KEY))
+
+
+LEVELS = norm.ppf((np.arange(2**16) + 0.5) / 2**16) / norm.ppf((np.arange(2**16) + 0.5) / 2**16).std()
 
 
 def agrees(mean, error, truth) -> bool:
@@ -70,6 +74,7 @@ def lengths(u):
             lambda u: np.allclose(u.reshape(len(u), -1) @ u.reshape(len(u), -1).T, D * np.eye(5), atol=1e-4),
         ),
         ("gaussian", lambda u: len(np.unique(u)) == u.size),
+        ("tabulated-gaussian", lambda u: np.isin(u, np.float32(LEVELS)).all() and len(np.unique(u)) == u.size),
     ],
 )
 def test_support_of_each_law(name, support):
