@@ -35,6 +35,7 @@ def _megabytes(name: str, shape: tuple[int, int, int], forward_rows: int, gradie
     def needed(function, rows: int) -> int:
         images = jax.ShapeDtypeStruct((rows, *shape), jnp.float32)
         analysis = jax.jit(function).lower(params, images).compile().memory_analysis()
+        assert analysis is not None  # XLA has one for every backend of this project
         return analysis.temp_size_in_bytes + analysis.argument_size_in_bytes
 
     return max(needed(network.logits, forward_rows), needed(gradient, gradient_rows)) / 1e6
