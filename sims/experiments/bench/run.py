@@ -181,13 +181,13 @@ def best_batch(model: Model, images: np.ndarray) -> int:
 
 def bare_rate(model: Model, images: np.ndarray, batch: int) -> float:
     """Images/s of the network alone in a compiled loop over the images, so many at a time."""
-    tiles, images = len(images) // batch, jnp.asarray(images)
+    tiles, rows = len(images) // batch, jnp.asarray(images)
     loop = partial(_forward_all, model.scores, batch)
-    jax.block_until_ready(loop(model.params, images))
+    jax.block_until_ready(loop(model.params, rows))
     seconds = []
     for _ in range(5):
         started = time.perf_counter()
-        jax.block_until_ready(loop(model.params, images))
+        jax.block_until_ready(loop(model.params, rows))
         seconds.append(time.perf_counter() - started)
     return tiles * batch / float(np.median(seconds))
 

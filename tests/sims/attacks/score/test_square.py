@@ -228,4 +228,5 @@ def test_the_memory_of_a_bump_grows_with_the_image_alone():
     """η on 375 × 500 pixels takes a few images, not one for every size of the rectangles."""
     rows = jnp.zeros((375, 500), jnp.int32)
     analysis = BUMP.lower(rows, rows, 100, 100).compile().memory_analysis()
+    assert analysis is not None
     assert analysis.temp_size_in_bytes < 10 * rows.nbytes
