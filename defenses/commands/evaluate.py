@@ -18,11 +18,12 @@ class Evaluate:
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """Classifier, one of those listed, or FILE.py:NAME of your own."""
     dataset: str = "digits"
-    """Data set whose held-out images are used, or a FOLDER of class folders with PNG or JPEG pictures of your own."""
+    """Data set whose held-out images are used, or a FOLDER of PNG or JPEG pictures of your own,
+    in class folders or with a label file of lines `picture,class`."""
     resize: str | None = None
     """How pictures of a FOLDER become images, SIZE:CROP[:INTERPOLATION]; without it all must have one size."""
     classes: Path | None = None
-    """JSON list of the class names of a FOLDER, in the order of the labels; without it its folders in their order."""
+    """JSON list of the class names of a FOLDER, in the order of the labels; without it its own names in their order."""
     weights: Path | None = None
     """Weights file: a PyTorch checkpoint or safetensors; by default the published ones, or those trained here."""
     defense: str = "none"

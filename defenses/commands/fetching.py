@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 from defenses.data import imagenet
+from defenses.data.class_list import labels_of
+from defenses.data.labelled import labelled, say_skipped
 from defenses.data.layout import Found, Layout, contents, find, is_published, plain
 from defenses.data.sources import SOURCES, Download, files_presence
 from defenses.files.pictures import require_whole
@@ -140,7 +142,7 @@ def _install(found: Found, layouts: tuple[Layout, ...], folder: Path, scratch: P
 
 
 def _fetch_imagenet(folder: Path, from_folder: Path | None) -> tuple[Path, ...]:
-    """Copy validation pictures, each decoded once, from class folders; and the list of classes where there is one."""
+    """Copy labelled validation pictures, each decoded once, into class folders; and the list of classes, if any."""
     if from_folder is None:
         raise ValueError(
             "imagenet can't be downloaded without an account: get ILSVRC2012's validation images from"
@@ -151,15 +153,16 @@ def _fetch_imagenet(folder: Path, from_folder: Path | None) -> tuple[Path, ...]:
     file = root / imagenet.CLASSES
     if not file.is_file():
         file = here / imagenet.CLASSES
-    paths = imagenet.images_of(val)
-    if not paths:
-        raise ValueError(f"{val} must hold class folders with {imagenet.SUFFIX} files, it has none")
-    imagenet.labels_of(paths, imagenet.classes(val, file))
+    found = labelled(val)
+    known = imagenet.classes(found.named, val, file)
+    label = labels_of(found.named, known, file)
+    say_skipped(found)
     with _scratch(folder) as scratch:
         moves = {}
-        for number, path in enumerate(track(paths, "imagenet", **_quiet())):
+        for number, (path, name) in enumerate(track(found.classes.items(), "imagenet", **_quiet())):
             require_whole(path)
-            moves[Path(shutil.copyfile(path, scratch / str(number)))] = here / "val" / path.parent.name / path.name
+            home = here / "val" / known.wnids[label[name]]
+            moves[Path(shutil.copyfile(path, scratch / str(number)))] = home / path.name
         if file.is_file():
             moves[Path(shutil.copyfile(file, scratch / imagenet.CLASSES))] = here / imagenet.CLASSES
         return _move(moves)

@@ -1,57 +1,58 @@
-"""ImageNet's ILSVRC2012 classification images: one folder of JPEG files per class."""
+"""ImageNet's ILSVRC2012 classification images: pictures in class folders, or in one folder with a label file."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32
 
-from defenses.data.class_list import Classes, listed
+from defenses.data.class_list import Classes, labels_of, listed
 from defenses.data.dataset import Dataset, Split
+from defenses.data.labelled import Labelled, labelled, say_skipped
 from defenses.files.pictures import Pictures
 from defenses.files.resize import Resize, checked
 
 NUM_CLASSES = 1000
 NUM_VALIDATION = 50000
-SUFFIX = ".JPEG"
 CLASSES = "classes.json"
+WNID = re.compile(r"n\d{8}")
 
 
 def read(folder: Path, resize: Resize) -> Dataset:
-    """ImageNet from imagenet/val/<wnid>/*.JPEG, and imagenet/train/<wnid>/*.JPEG where that is there.
+    """ImageNet from the pictures of imagenet/val, and of imagenet/train where that is there, as `labelled` finds them.
 
-    Any part of the images will do; labels are right as long as `classes` knows all classes. Images come in the
-    order of their file names, in which the first validation images are of many classes.
-    No digests of single pictures are published, so they are not compared with any. Raises ValueError that names what
-    is missing. Source: O. Russakovsky et al., arXiv 1409.0575.
+    Any part of the images will do; a class folder bears the wnid, the name or the number of a class, as `classes` knows
+    them. Images come in the order of their file names, in which the first validation images are of many classes.
+    On stderr is said how much was skipped. No digests of single pictures are published, so they are not compared with
+    any. Raises ValueError that names what is missing. Source: O. Russakovsky et al., arXiv 1409.0575.
     """
     checked(resize)
     root = folder / "imagenet"
     if not (root / "val").is_dir():
         command = f"python -m defenses data fetch imagenet --data-dir {folder} --from FOLDER"
         raise ValueError(f"{root / 'val'} is missing; `{command}` copies it from class folders")
-    known = classes(root / "val", root / CLASSES)
-    splits = {part: _split(root / part, known, resize) for part in ("train", "val") if (root / part).is_dir()}
+    found = {part: labelled(root / part) for part in ("train", "val") if (root / part).is_dir()}
+    known = classes(found["val"].named, root / "val", root / CLASSES)
+    splits = {part: _split(one, known, root / CLASSES, resize) for part, one in found.items()}
     return Dataset("imagenet", (resize.crop, resize.crop, 3), known.names, splits.get("train"), splits["val"])
 
 
-def classes(val: Path, file: Path) -> Classes:
-    """The classes from the JSON list in `file` (see `class_list.listed`), else the 1000 folders in `val`.
+def classes(named: Collection[str], val: Path, file: Path) -> Classes:
+    """The classes from the JSON list in `file` (see `class_list.listed`), else from what they are called in `val`.
 
-    A label is the position of a class in the sorted list of wnids, so some of the folders alone do not tell it.
-    Raises ValueError when there is neither, or when the file is no such list.
+    A label is the position of a class in the sorted list of wnids: all of these tell it, and so do numbers 0..999, be
+    they only some. Raises ValueError when there is neither, or when the file is no such list.
     """
     if file.is_file():
         return _listed(file)
-    wnids = tuple(sorted(path.name for path in val.iterdir() if path.is_dir()))
+    numbers = tuple(map(str, range(NUM_CLASSES)))
+    if all(name.isdecimal() and int(name) < NUM_CLASSES for name in named):
+        return Classes(numbers, numbers)
+    wnids = tuple(sorted(name for name in named if WNID.fullmatch(name)))
     if len(wnids) != NUM_CLASSES:
-        raise ValueError(f"{file} is missing, and {val} has {len(wnids)} of {NUM_CLASSES} class folders")
+        here = f"{val} has {len(wnids)} of {NUM_CLASSES} class folders named by wnids"
+        raise ValueError(f"{file} is missing, and {here}, and other names than numbers 0..{NUM_CLASSES - 1}")
     return Classes(wnids, wnids)
-
-
-def images_of(folder: Path) -> list[Path]:
-    """The JPEG files in the class folders of `folder`, sorted by file name; [] without the folder."""
-    return sorted(folder.glob(f"*/*{SUFFIX}"), key=lambda path: (path.name, path.parent.name))
 
 
 def _listed(file: Path) -> Classes:
@@ -61,17 +62,9 @@ def _listed(file: Path) -> Classes:
     return known
 
 
-def labels_of(paths: Sequence[Path], known: Classes) -> Int32[np.ndarray, " n"]:
-    """The labels of pictures by the class folders they lie in; ValueError names a folder that is no class."""
-    label = {wnid: index for index, wnid in enumerate(known.wnids)}
-    unknown = [path.parent for path in paths if path.parent.name not in label]
-    if unknown:
-        raise ValueError(f"{unknown[0]} must be named after one of the {len(label)} classes")
-    return np.asarray([label[path.parent.name] for path in paths], np.int32)
-
-
-def _split(folder: Path, known: Classes, resize: Resize) -> Split:
-    paths = images_of(folder)
-    if not paths:
-        raise ValueError(f"{folder} must hold class folders with {SUFFIX} files, it has none")
-    return Split(Pictures(tuple(paths), (resize.crop, resize.crop, 3), resize), labels_of(paths, known))
+def _split(found: Labelled, known: Classes, file: Path, resize: Resize) -> Split:
+    label = labels_of(found.named, known, file)
+    paths = sorted(found.classes, key=lambda path: (path.name, path.parent.name))
+    say_skipped(found)
+    labels = np.asarray([label[found.classes[path]] for path in paths], np.int32)
+    return Split(Pictures(tuple(paths), (resize.crop, resize.crop, 3), resize), labels)

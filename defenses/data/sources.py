@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from defenses.data import cifar10, digits, imagenet, mnist
-from defenses.data.class_folders import class_folders, first_shape, in_turn
 from defenses.data.dataset import Dataset
+from defenses.data.labelled import pictures
 from defenses.data.layout import Layout, find, is_published
+from defenses.data.picture_folder import first_shape, in_turn, picture_folder
 from defenses.files.resize import Resize, resize_of
 
 
@@ -53,10 +54,10 @@ class Source(NamedTuple):
 
 
 def own_folder(dataset: str, resize: str | None, classes: Path | None) -> None:
-    """Make a user's folder of class folders one more row of the table, for this process, under its own path.
+    """Make a user's folder of pictures one more row of the table, for this process, under its own path.
 
     dataset: nothing is done for a name that the table has. resize: as `resize_of` reads it; weights that bring their
-    own resizing keep it. classes: as `class_folders` takes it.
+    own resizing keep it. classes: as `picture_folder` takes it.
     Raises ValueError for an unknown name that is no folder, for options that are for folders alone, or a wrong folder.
     """
     if dataset in SOURCES:
@@ -65,21 +66,29 @@ def own_folder(dataset: str, resize: str | None, classes: Path | None) -> None:
             raise ValueError(f"{given} can be given for a FOLDER of your own, not for the dataset {dataset}")
         return
     if not Path(dataset).is_dir():
-        raise ValueError(f"dataset must be one of {', '.join(SOURCES)}, or a FOLDER of class folders, got {dataset!r}")
+        raise ValueError(f"dataset must be one of {', '.join(SOURCES)}, or a FOLDER of pictures, got {dataset!r}")
     chosen, folder = None if resize is None else resize_of(resize), Path(dataset).absolute()
     shape = first_shape(folder) if chosen is None else (chosen.crop, chosen.crop, first_shape(folder)[-1])
 
-    def read(_: Path, of_weights: Resize | None) -> Dataset:
-        return in_turn(class_folders(folder, of_weights or chosen, classes))._replace(name=dataset)
+    @cache
+    def read(of_weights: Resize | None) -> Dataset:
+        return in_turn(picture_folder(folder, of_weights or chosen, classes))._replace(name=dataset)
 
     OWN[dataset] = Source(
-        f"class folders in {dataset}", "your own", shape, (), None, read, lambda _: Presence("complete")
+        f"pictures in {dataset}", "your own", shape, (), None, lambda _, of_weights: read(of_weights), _all_there
     )
 
 
+def _all_there(_: Path) -> Presence:
+    return Presence("complete")
+
+
 def image_shape(dataset: str) -> tuple[int, int, int]:
-    """(h, w, c) that a network takes; of a user's folder, unless it is resized, that of one picture."""
-    return (OWN if dataset in OWN else SOURCES)[dataset].image_shape
+    """(h, w, c) that a network takes; of a user's folder, unless it is resized, that of one picture.
+
+    Raises ValueError for an unknown name.
+    """
+    return _found(dataset).image_shape
 
 
 def load(name: str, folder: Path, resize: Resize | None = None) -> Dataset:
@@ -89,13 +98,18 @@ def load(name: str, folder: Path, resize: Resize | None = None) -> Dataset:
     Raises ValueError for an unknown name, and for files that are missing or hold other data than the published: it
     names the file, its sha256 and the command that gets it. The pictures of imagenet have no published sha256.
     """
+    source = _found(name)
     if name in OWN:
-        return OWN[name].read(folder, resize)
-    if name not in SOURCES:
-        raise ValueError(f"dataset must be one of {', '.join(SOURCES)}, got {name!r}")
+        return source.read(folder, resize)
     if resize is not None and name != "imagenet":
-        raise ValueError(f"resize is for picture files, {name} has images of shape {SOURCES[name].image_shape}")
+        raise ValueError(f"resize is for picture files, {name} has images of shape {source.image_shape}")
     return _load(name, folder.absolute(), resize)
+
+
+def _found(name: str) -> Source:
+    if name not in OWN and name not in SOURCES:
+        raise ValueError(f"dataset must be one of {', '.join(SOURCES)}, got {name!r}")
+    return OWN[name] if name in OWN else SOURCES[name]
 
 
 @cache
@@ -128,7 +142,7 @@ def _digits_presence(folder: Path) -> Presence:
 
 def _imagenet_presence(folder: Path) -> Presence:
     root = folder / "imagenet"
-    train, test = (len(imagenet.images_of(root / part)) for part in ("train", "val"))
+    train, test = (len(pictures(root / part)) for part in ("train", "val"))
     if not test:
         return Presence("absent", train, missing=("imagenet/val",))
     return Presence("complete" if test == imagenet.NUM_VALIDATION else "partial", train, test)

@@ -9,7 +9,7 @@ from defenses.data.normalization import NORMALIZATIONS, UNCHANGED, Normalization
 from defenses.data.sources import image_shape
 from defenses.files.folders import Folders
 from defenses.files.resize import Resize
-from defenses.training.recipe import RECIPES
+from defenses.training.recipe import AUGMENTATION_OF, RECIPES
 from defenses.weights.cached import card_path
 from defenses.weights.published import PUBLISHED, Published
 
@@ -60,13 +60,14 @@ def _found(name: str, dataset: str, seed: int, folders: Folders) -> Path:
     for entry in published:
         if (folders.data / "weights" / entry.file).is_file():
             return folders.data / "weights" / entry.file
-    trained = sorted(folders.models.glob(f"{dataset}-{name}-seed{seed}-*.safetensors"))
+    trainable = name in RECIPES and dataset in AUGMENTATION_OF
+    trained = sorted(folders.models.glob(f"{dataset}-{name}-seed{seed}-*.safetensors")) if trainable else []
     if len(trained) == 1:
         return trained[0]
     if trained:
         raise ValueError(f"weights must be one of {', '.join(map(str, trained))}: choose with --weights")
     ways = [f"python -m defenses data fetch {p.file} --data-dir {folders.data}" for p in published if p.address][:1]
-    if name in RECIPES and dataset != "imagenet":
+    if trainable:
         out = folders.models.parent
         ways.append(f"python -m defenses train classifier {name} --dataset {dataset} --seed {seed} --out {out}")
     raise ValueError(

@@ -36,13 +36,14 @@ class VictimOptions:
     model: zoo.ModelOptions = (zoo.read_model("cnn"),)
     """Classifiers, of those `python -m defenses` lists, or FILE.py:NAME of your own."""
     dataset: str = "digits"
-    """Data set whose held-out images are used, or a FOLDER of class folders with PNG or JPEG pictures of your own."""
+    """Data set whose held-out images are used, or a FOLDER of PNG or JPEG pictures of your own,
+    in class folders or with a label file of lines `picture,class`."""
     weights: Path | None = None
     """Weights file of the one classifier; by default the published ones, or those trained here."""
     resize: str | None = None
     """How pictures of a FOLDER become images, SIZE:CROP[:INTERPOLATION]; without it all must have one size."""
     classes: Path | None = None
-    """JSON list of the class names of a FOLDER, in the order of the labels; without it its folders in their order."""
+    """JSON list of the class names of a FOLDER, in the order of the labels; without it its own names in their order."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown data set, no model, or weights that cannot be given."""

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from defenses.command_line import first_message, main
 from tests.paths import ROOT
@@ -60,6 +61,10 @@ def test_bad_input_as_typed():
         (["evaluate", "cnn", "--seed", "-1"], "seed must lie in 0..4294967295, got -1"),
         (["evaluate", "cnn", "--seed", "many"], "--seed"),
         (["evaluate", "cnn", "--dataset", "svhn"], "dataset must be one of digits, mnist, "),
+        (["evaluate", "resnet20", "--dataset", "svhn"], "dataset must be one of digits, mnist, "),
+        (["train", "--dataset", "svhn"], "dataset must be one of digits, mnist, "),
+        (["train", "classifier", "resnet20", "--dataset", "svhn", "--dry-run"], "dataset must be one of cifar10, "),
+        (["data", "fetch", "svhn"], "NAME must be one of digits, mnist, "),
         (["evaluate", "cnn", "--defense", "prayer"], "defense must be one of none,"),
         (["train", "--out", "/dev/null"], "cache must be a folder that can be written, got /dev/null/models"),
         (["--wrong"], "--wrong"),
@@ -73,6 +78,13 @@ def test_bad_input(arguments, named, capsys, tmp_path, monkeypatch):
     assert captured.out == ""
     assert named in one_line(captured.err)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_has_no_weights_that_were_trained_for_it(tmp_path, capsys):
+    (tmp_path / "pets/cat").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "pets/cat/a.png")
+    assert main(["evaluate", "resnet20", "--dataset", str(tmp_path / "pets"), "--out", str(tmp_path)]) == 2
+    assert "no weights of resnet20 for" in one_line(capsys.readouterr().err)
 
 
 def test_damaged_weights_are_one_line(cnn, cache, tmp_path, capsys):

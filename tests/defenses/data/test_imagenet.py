@@ -166,12 +166,90 @@ def test_without_the_list_all_thousand_folders_tell_the_labels(folder):
     assert dataset.classes == tuple(WNIDS)
 
 
+EXPECTED = [900, 3, 900, 512, 3, 3]
+
+
+def named_otherwise(folder, name_of):
+    """Give every class folder the name that `name_of` has for its label."""
+    val = folder / "imagenet/val"
+    for path in list(val.iterdir()):
+        path.rename(val / name_of(WNIDS.index(path.name)))
+
+
+@pytest.mark.parametrize("name_of", [str, "{:04d}".format, "thing {}".format])
+def test_class_folders_named_by_numbers_or_names_give_the_same_labels(folder, name_of):
+    named_otherwise(folder, name_of)
+    assert list(imagenet.read(folder, SMALL).test.labels) == EXPECTED
+
+
+def test_numbers_tell_the_labels_without_the_list_too(folder):
+    """All 1000 or some: 10 comes after 9, not after 1."""
+    named_otherwise(folder, str)
+    (folder / "imagenet/classes.json").unlink()
+    assert list(imagenet.read(folder, SMALL).test.labels) == EXPECTED
+    for number in range(1000):
+        (folder / "imagenet/val" / str(number)).mkdir(exist_ok=True)
+    dataset = imagenet.read(folder, SMALL)
+    assert list(dataset.test.labels) == EXPECTED
+    assert len(dataset.classes) == 1000
+
+
+def test_names_tell_no_labels_without_the_list(folder):
+    named_otherwise(folder, "thing {}".format)
+    (folder / "imagenet/classes.json").unlink()
+    with pytest.raises(
+        ValueError, match=r"val has 0 of 1000 class folders named by wnids, and other names than numbers"
+    ):
+        imagenet.read(folder, SMALL)
+    named = {f"thing {number}" for number in range(1000)}
+    with pytest.raises(ValueError, match=r"classes.json is missing"):
+        imagenet.classes(named, folder / "imagenet/val", folder / "imagenet/classes.json")
+
+
+def test_numbers_that_count_from_one_are_refused(folder):
+    named_otherwise(folder, lambda label: str(label + 100))
+    with pytest.raises(ValueError, match=r"val/1000 must have the name or the wnid of .* or its number 0..999$"):
+        imagenet.read(folder, SMALL)
+
+
+def mixed(folder):
+    """A third of the pictures each end in .JPEG, .jpg and .png."""
+    for number, path in enumerate(sorted((folder / "imagenet/val").glob("*/*"), key=lambda path: path.name)):
+        if number % 3:
+            with Image.open(path) as picture:
+                picture.save(path.with_suffix((".jpg", ".png")[number % 3 - 1]))
+            path.unlink()
+
+
+def test_mixed_endings_are_all_read_and_what_is_skipped_is_counted(folder, capsys):
+    mixed(folder)
+    (folder / "imagenet/val" / WNIDS[3] / "a.gif").touch()
+    assert list(imagenet.read(folder, SMALL).test.labels) == EXPECTED
+    told = f"skipped 1 file that is no .png, .jpg or .jpeg in {folder / 'imagenet/val'}\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize("place", ["val/labels.csv", "val.txt"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_flat_folder_with_a_label_file(folder, place, listed):
+    val = folder / "imagenet/val"
+    rows = {path: WNIDS.index(path.parent.name) for path in val.glob("*/*")}
+    for path in rows:
+        path.rename(val / path.name)
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    (folder / "imagenet" / place).write_text("".join(f"{path.name} {label}\n" for path, label in rows.items()))
+    if not listed:
+        (folder / "imagenet/classes.json").unlink()
+    assert list(imagenet.read(folder, SMALL).test.labels) == EXPECTED
+
+
 def test_training_pictures_are_read_where_they_are(folder):
     (folder / "imagenet/val").rename(folder / "imagenet/train")
     with pytest.raises(ValueError, match="imagenet/val is missing"):
         imagenet.read(folder, SMALL)
     (folder / "imagenet/val" / WNIDS[1]).mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"val must hold class folders with .JPEG files, it has none"):
+    with pytest.raises(ValueError, match=r"val must hold .png, .jpg or .jpeg files, in class folders or"):
         imagenet.read(folder, SMALL)
     Image.new("RGB", (40, 50)).save(folder / "imagenet/val" / WNIDS[1] / "a.JPEG", "JPEG")
     dataset = imagenet.read(folder, SMALL)
@@ -182,7 +260,7 @@ def test_training_pictures_are_read_where_they_are(folder):
 
 def test_a_folder_that_is_no_class_is_named(folder):
     (folder / "imagenet/val" / WNIDS[512]).rename(folder / "imagenet/val/cats")
-    with pytest.raises(ValueError, match="imagenet/val/cats must be named after one of the 1000 classes"):
+    with pytest.raises(ValueError, match="imagenet/val/cats must have the name or the wnid of exactly one"):
         imagenet.read(folder, SMALL)
 
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 from defenses.commands import fetching
 from defenses.commands.fetching import fetch
-from defenses.data import cifar10, imagenet, mnist
+from defenses.data import cifar10, mnist
 from defenses.data.dataset import Bytes, Dataset, Split
+from defenses.data.labelled import pictures
 from defenses.data.layout import Layout, gunzipped, members, plain
 from defenses.data.normalization import IMAGENET
 from defenses.data.sources import SOURCES, Download, Presence, files_presence, load
@@ -305,11 +306,25 @@ def test_imagenet_is_copied_from_class_folders(folder, tmp_path, place):
     assert SOURCES["imagenet"].presence(folder) == Presence("partial", 0, 3)
 
 
+def test_imagenet_is_copied_from_a_flat_folder_into_class_folders(folder, tmp_path):
+    class_folders(tmp_path / "sorted")
+    listed = [{"index": i, "wnid": f"n{10000000 + i}", "name": str(i)} for i in range(1000)]
+    given = tmp_path / "given"
+    write(given, {path.name: path.read_bytes() for path in (tmp_path / "sorted").glob("*/*")})
+    (given / "classes.json").write_text(json.dumps(listed))
+    (given / "val.txt").write_text(
+        "".join(f"{path.name} {5 * i}\n" for i, path in enumerate(sorted(given.glob("*.J*"))))
+    )
+    assert len(fetch("imagenet", folder, given)) == 4
+    assert sorted(path.name for path in (folder / "imagenet/val").iterdir()) == ["n10000000", "n10000005", "n10000010"]
+    assert list(load("imagenet", folder, Resize(32, 32)).test.labels) == [0, 5, 10]
+
+
 def test_imagenet_needs_a_folder_with_whole_pictures_of_known_classes(folder, tmp_path):
     with pytest.raises(ValueError, match=r"imagenet can't be downloaded without an account: .* use --from FOLDER"):
         fetch("imagenet", folder)
     (tmp_path / "given").mkdir()
-    with pytest.raises(ValueError, match=r"given must hold class folders with .JPEG files, it has none"):
+    with pytest.raises(ValueError, match=r"given must hold .png, .jpg or .jpeg files, in class folders"):
         fetch("imagenet", folder, tmp_path / "given")
     class_folders(tmp_path / "given")
     damaged = tmp_path / "given/n10000010/ILSVRC2012_val_00000002.JPEG"
@@ -358,7 +373,10 @@ def test_data_that_are_not_published_are_named_with_what_to_do(folder, name):
 
 def test_no_command_is_named_where_it_would_not_help(folder):
     (folder / "imagenet/val").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"has 0 of 1000 class folders$"):
+    with pytest.raises(
+        ValueError,
+        match=r"val must hold .png, .jpg or .jpeg files, in class folders or with a label file, it has none$",
+    ):
         load("imagenet", folder)
     with pytest.raises(ValueError, match=r"resize.crop must lie in 1..resize.size = 32, got 64$"):
         load("imagenet", folder, Resize(32, 64))
@@ -405,4 +423,4 @@ def test_every_pinned_digest_is_whole():
 def test_the_real_data_have_the_pinned_digests():
     for layouts in (mnist.MNIST, mnist.FASHION, cifar10.LAYOUTS):
         assert files_presence(layouts, DATA, 1, 1) == Presence("complete", 1, 1)
-    assert SOURCES["imagenet"].presence(DATA).test == len(imagenet.images_of(DATA / "imagenet/val")) > 0
+    assert SOURCES["imagenet"].presence(DATA).test == len(pictures(DATA / "imagenet/val")) > 0

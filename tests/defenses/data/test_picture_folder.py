@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from defenses.data import class_folders as module
 from defenses.data import imagenet
-from defenses.data.class_folders import class_folders
+from defenses.data import picture_folder as module
+from defenses.data.picture_folder import picture_folder
 from defenses.files.pictures import Pictures
 from defenses.files.resize import Resize, prepared
 from tests.paths import DATA
@@ -39,7 +39,7 @@ def folder(tmp_path):
 
 
 def test_folders_are_classes_and_pictures_come_class_by_class(folder):
-    dataset = class_folders(folder)
+    dataset = picture_folder(folder)
     assert (dataset.name, dataset.image_shape, dataset.train) == ("pets", RED, None)
     assert dataset.classes == ("bee", "cat", "dog")
     assert dataset.test.labels.tolist() == [0, 1, 1, 2]
@@ -52,7 +52,7 @@ def test_pixels_are_those_of_the_files(tmp_path):
     (tmp_path / "a").mkdir()
     for name, image in zip("xy", pixels, strict=True):
         Image.fromarray(image).save(tmp_path / f"a/{name}.png")
-    images = class_folders(tmp_path).test.images
+    images = picture_folder(tmp_path).test.images
     assert images.shape == (2, 5, 4, 3)
     assert images[:].dtype == np.float32
     np.testing.assert_array_equal(images[[1, 0]], pixels[::-1].astype(np.float32) / np.float32(255))
@@ -61,14 +61,14 @@ def test_pixels_are_those_of_the_files(tmp_path):
 def test_the_name_is_the_last_part_of_the_folder(folder, monkeypatch):
     monkeypatch.chdir(folder / "cat")
     for path in ("..", "../../pets/", "../../pets/."):
-        assert class_folders(module.Path(path)).name == "pets"
+        assert picture_folder(module.Path(path)).name == "pets"
 
 
 def numbered(root):
     """Classes 0..11, each with one picture whose value is ten times its number."""
     for number in range(12):
         draw(root / str(number) / "a.png", 10 * number)
-    return class_folders(root)
+    return picture_folder(root)
 
 
 def require_numeric_order(dataset):
@@ -86,6 +86,25 @@ def test_this_notices_numbers_sorted_as_text(tmp_path, monkeypatch):
         require_numeric_order(numbered(tmp_path))
 
 
+def test_numbers_may_count_from_one(tmp_path):
+    for number in range(1, 11):
+        draw(tmp_path / str(number) / "a.png", number)
+    assert values(picture_folder(tmp_path)) == list(range(1, 11))
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 3), (2, 3), (1, 2, 4), (0, 1, 2, 10)])
+def test_some_of_the_numbers_do_not_tell_the_labels(tmp_path, numbers):
+    """A network of ten classes knows 3 by another label than the third."""
+    for number in numbers:
+        draw(tmp_path / "some" / str(number) / "a.png", number)
+    here = f"it has {len(numbers)} from {numbers[0]} to {numbers[-1]}; --classes FILE.json tells the labels"
+    message = f"{tmp_path / 'some'} must number its classes from 0 or 1 without a gap, {here}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        picture_folder(tmp_path / "some")
+    file = written(tmp_path / "classes.json", [f"class {number}" for number in range(11)])
+    assert picture_folder(tmp_path / "some", classes=file).test.labels.tolist() == list(numbers)
+
+
 def test_one_name_that_is_no_number_makes_all_of_them_text(tmp_path):
     draw(tmp_path / "other" / "a.png")
     assert numbered(tmp_path).classes[:4] == ("0", "1", "10", "11")
@@ -93,7 +112,7 @@ def test_one_name_that_is_no_number_makes_all_of_them_text(tmp_path):
 
 def test_a_class_without_pictures_counts(folder):
     (folder / "ant").mkdir()
-    dataset = class_folders(folder)
+    dataset = picture_folder(folder)
     assert dataset.classes == ("ant", "bee", "cat", "dog")
     assert dataset.test.labels.tolist() == [1, 2, 2, 3]
 
@@ -101,14 +120,14 @@ def test_a_class_without_pictures_counts(folder):
 def test_other_files_are_skipped_and_counted(folder, capsys):
     for name in ("a.PNG", "b.jpg", "c.JPeG"):
         draw(folder / "eel" / name, 50)
-    assert len(class_folders(folder).test.images) == 7
+    assert len(picture_folder(folder).test.images) == 7
     assert capsys.readouterr().err == ""
     (folder / "eel" / "notes.txt").touch()
-    class_folders(folder)
+    picture_folder(folder)
     assert capsys.readouterr().err == f"skipped 1 file that is no .png, .jpg or .jpeg in {folder}\n"
     for path in (folder / "bee" / "a.gif", folder / "cat" / "png"):
         path.touch()
-    dataset = class_folders(folder)
+    dataset = picture_folder(folder)
     assert capsys.readouterr() == ("", f"skipped 3 files that are no .png, .jpg or .jpeg in {folder}\n")
     np.testing.assert_allclose(values(dataset), [10, 20, 30, 40, 50, 50, 50], atol=2)
 
@@ -117,10 +136,18 @@ def test_what_is_hidden_is_no_class_and_no_picture(folder, capsys):
     draw(folder / ".ipynb_checkpoints" / "a.png")
     (folder / "cat" / "._b.png").write_bytes(b"what a Mac leaves beside a copied picture")
     (folder / "cat" / ".DS_Store").touch()
-    (folder / "cat" / "a.png").mkdir()
     (folder / "README.txt").touch()
-    assert values(class_folders(folder)) == [10, 20, 30, 40]
+    assert values(picture_folder(folder)) == [10, 20, 30, 40]
     assert capsys.readouterr().err == ""
+
+
+def test_pictures_that_are_in_no_class_folder_or_too_deep_are_said(folder, capsys):
+    draw(folder / "cat" / "images" / "a.png")
+    (folder / "dog" / "b.png").mkdir()
+    draw(folder / "loose.png")
+    assert values(picture_folder(folder)) == [10, 20, 30, 40]
+    told = f"skipped 2 folders inside the class folders in {folder}\nskipped 1 picture in no class folder in {folder}\n"
+    assert capsys.readouterr().err == told
 
 
 ENTRIES = [
@@ -145,7 +172,7 @@ def written(path, content):
     ],
 )
 def test_a_file_of_classes_tells_the_labels(folder, tmp_path, content, classes):
-    dataset = class_folders(folder, classes=written(tmp_path / "classes.json", content))
+    dataset = picture_folder(folder, classes=written(tmp_path / "classes.json", content))
     assert dataset.classes == classes
     assert dataset.test.labels.tolist() == [0, 2, 4, 4]
     assert values(dataset) == [40, 10, 20, 30]
@@ -153,7 +180,7 @@ def test_a_file_of_classes_tells_the_labels(folder, tmp_path, content, classes):
 
 def test_two_folders_of_one_class_are_one_class(folder, tmp_path):
     draw(folder / "n1" / "0.png", 50)
-    dataset = class_folders(folder, classes=written(tmp_path / "classes.json", ENTRIES))
+    dataset = picture_folder(folder, classes=written(tmp_path / "classes.json", ENTRIES))
     assert dataset.test.labels.tolist() == [0, 0, 2, 4, 4]
     assert values(dataset) == [50, 40, 10, 20, 30]
 
@@ -162,9 +189,10 @@ def test_two_folders_of_one_class_are_one_class(folder, tmp_path):
 def test_a_folder_that_the_file_does_not_know_is_named(folder, tmp_path, name):
     (folder / name).mkdir()
     file = written(tmp_path / "classes.json", ENTRIES)
-    message = f"{folder / name} must have the name or the wnid of exactly one of the 5 classes of {file}"
+    classes = f"exactly one of the 5 classes of {file}, or its number 0..4"
+    message = f"{folder / name} must have the name or the wnid of {classes}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        class_folders(folder, classes=file)
+        picture_folder(folder, classes=file)
 
 
 @pytest.mark.parametrize(
@@ -174,34 +202,34 @@ def test_a_folder_that_the_file_does_not_know_is_named(folder, tmp_path, name):
 def test_a_file_that_is_no_list_of_classes_is_named(folder, tmp_path, content):
     file = written(tmp_path / "classes.json", content)
     with pytest.raises(ValueError, match=rf"^{file} must be a JSON list of names, or of .index, wnid, name. with ind"):
-        class_folders(folder, classes=file)
+        picture_folder(folder, classes=file)
 
 
 def test_a_file_of_classes_that_is_not_there_or_lists_one_twice(folder, tmp_path):
     file = tmp_path / "classes.json"
     with pytest.raises(ValueError, match=rf"^{file} must be a JSON list of names"):
-        class_folders(folder, classes=file)
+        picture_folder(folder, classes=file)
     written(file, ["dog", "cat", "bee", "cat"])
     with pytest.raises(ValueError, match=rf"^{file} must list every class once, it has 'cat' twice or more$"):
-        class_folders(folder, classes=file)
+        picture_folder(folder, classes=file)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "LA"])
 def test_greyscale_pictures_stay_one_channel(tmp_path, mode):
     draw(tmp_path / "a" / "x.png", 255, GREY, mode)
     draw(tmp_path / "b" / "y.png", 7, GREY)
-    dataset = class_folders(tmp_path)
+    dataset = picture_folder(tmp_path)
     assert dataset.image_shape == GREY
     assert dataset.test.images[:].shape == (2, *GREY)
     assert values(dataset) == [255, 7]
-    assert class_folders(tmp_path, Resize(3, 2)).test.images[:].shape == (2, 2, 2, 1)
+    assert picture_folder(tmp_path, Resize(3, 2)).test.images[:].shape == (2, 2, 2, 1)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
 def test_one_picture_in_colour_makes_all_of_them_colour_once_resized(tmp_path, mode):
     draw(tmp_path / "a" / "x.png", 9, GREY)
     draw(tmp_path / "b" / "y.png", 204, RED, mode)  # a red of the palette
-    image = class_folders(tmp_path, Resize(4, 4)).test.images[:]
+    image = picture_folder(tmp_path, Resize(4, 4)).test.images[:]
     assert image.shape == (2, 4, 4, 3)
     np.testing.assert_array_equal((image[:, 1, 1] * 255).round(), [(9, 9, 9), (204, 0, 0)])
 
@@ -212,8 +240,8 @@ def test_pictures_of_another_shape_need_a_resize(folder, shape):
     advice = "; all must be alike, --resize SIZE:CROP makes them so"
     message = f"{folder / 'cat/c.png'} has shape {shape}, {folder / 'bee/z.png'} has {RED}{advice}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        class_folders(folder)
-    dataset = class_folders(folder, Resize(4, 4))
+        picture_folder(folder)
+    dataset = picture_folder(folder, Resize(4, 4))
     assert dataset.image_shape == (4, 4, 3)
     assert values(dataset) == [10, 20, 30, 40]
 
@@ -223,11 +251,11 @@ def test_a_resize_is_that_of_imagenet(tmp_path):
     (tmp_path / "a").mkdir()
     Image.fromarray(pixels).save(tmp_path / "a/x.png")
     resize = Resize(20, 16, "bicubic")
-    image = class_folders(tmp_path, resize).test.images[:][0]
+    image = picture_folder(tmp_path, resize).test.images[:][0]
     np.testing.assert_array_equal(image, prepared(Image.fromarray(pixels), resize))
     assert (image != prepared(Image.fromarray(pixels), resize._replace(interpolation="bilinear"))).any()
     with pytest.raises(ValueError, match=r"resize.crop must lie in 1..resize.size = 4, got 5"):
-        class_folders(tmp_path, Resize(4, 5))
+        picture_folder(tmp_path, Resize(4, 5))
 
 
 @pytest.mark.parametrize("resize", [None, Resize(4, 4)])
@@ -236,14 +264,14 @@ def test_no_pixel_is_decoded_before_it_is_asked_for(folder, monkeypatch, resize)
         raise AssertionError("decoded")
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
-    images = class_folders(folder, resize).test.images
+    images = picture_folder(folder, resize).test.images
     assert images.shape == (4, *images.shape[1:])
     with pytest.raises(AssertionError, match="decoded"):
         images[:1]
 
 
 def test_only_the_pictures_asked_for_are_opened(folder):
-    images = class_folders(folder).test.images
+    images = picture_folder(folder).test.images
     assert isinstance(images, Pictures)
     for path in images.paths[2:]:
         path.write_bytes(b"")
@@ -253,7 +281,7 @@ def test_only_the_pictures_asked_for_are_opened(folder):
 
 
 def test_a_picture_that_changes_its_size_meanwhile_is_not_stretched(folder):
-    images = class_folders(folder).test.images
+    images = picture_folder(folder).test.images
     draw(folder / "bee" / "z.png", 10, (1, 1, 3))
     with pytest.raises(ValueError, match=r"z.png: shape must be \(5, 4, 3\), got \(1, 1, 3\)"):
         images[:]
@@ -264,27 +292,25 @@ def test_a_picture_that_changes_its_size_meanwhile_is_not_stretched(folder):
 def test_an_unreadable_picture_is_named_at_once(folder, content, resize):
     (folder / "cat" / "c.png").write_bytes(content)
     with pytest.raises(ValueError, match=rf"^{folder / 'cat/c.png'} must be a whole picture file"):
-        class_folders(folder, resize)
+        picture_folder(folder, resize)
 
 
 def test_sixteen_bits_are_not_cut_to_eight(folder):
     Image.fromarray(np.full((5, 4), 256, np.uint16)).save(folder / "cat" / "c.png")
     with pytest.raises(ValueError, match=rf"^{folder / 'cat/c.png'}: greyscale must have at most 8 bits, got 'I;16'$"):
-        class_folders(folder)
+        picture_folder(folder)
 
 
-def test_what_is_no_folder_of_class_folders(folder, tmp_path):
+def test_what_is_no_folder_of_pictures(folder, tmp_path):
     missing, empty = tmp_path / "missing", tmp_path / "empty"
     for path in (missing, folder / "cat" / "b.png"):
-        with pytest.raises(ValueError, match=rf"^{path} must be a folder of class folders, there is no such folder$"):
-            class_folders(path)
+        with pytest.raises(ValueError, match=rf"^{path} must be a folder of pictures, there is no such folder$"):
+            picture_folder(path)
     empty.mkdir()
-    for path in (empty, folder / "cat"):
-        with pytest.raises(ValueError, match=rf"^{path} must be a folder of class folders, it has no folders$"):
-            class_folders(path)
-    message = f"{folder.parent} must hold .png, .jpg or .jpeg files in its class folders, such as {empty}, it has none"
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        class_folders(folder.parent)
+    for path in (empty, folder.parent):
+        message = f"{path} must hold .png, .jpg or .jpeg files, in class folders or with a label file, it has none"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            picture_folder(path)
 
 
 def hashes(split, classes):
@@ -297,7 +323,7 @@ def hashes(split, classes):
 @pytest.mark.skipif(not (DATA / "imagenet/val").is_dir(), reason="ImageNet is not in data/")
 def test_real_pictures_are_those_that_the_imagenet_reader_reads(capsys):
     val, file = DATA / "imagenet/val", DATA / "imagenet/classes.json"
-    dataset, known = class_folders(val, Resize(), file), imagenet.read(DATA, Resize())
+    dataset, known = picture_folder(val, Resize(), file), imagenet.read(DATA, Resize())
     assert (dataset.name, dataset.classes, dataset.image_shape) == ("val", known.classes, known.image_shape)
     assert sorted(dataset.test.labels) == sorted(known.test.labels)
     classes = np.unique(known.test.labels)[::20]
@@ -305,6 +331,6 @@ def test_real_pictures_are_those_that_the_imagenet_reader_reads(capsys):
     assert len(expected) >= len(classes) > 5
     assert hashes(dataset.test, classes) == expected
     assert hashes(dataset.test._replace(labels=np.roll(dataset.test.labels, 1)), classes) != expected
-    assert hashes(class_folders(val, Resize(256, 224, "bicubic"), file).test, classes) != expected
-    without_list = class_folders(val, Resize()).test
+    assert hashes(picture_folder(val, Resize(256, 224, "bicubic"), file).test, classes) != expected
+    without_list = picture_folder(val, Resize()).test
     assert hashes(without_list, classes) != expected
