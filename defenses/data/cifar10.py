@@ -1,13 +1,15 @@
-"""CIFAR-10: 60,000 colour images of 32 × 32 pixels in six batches, published as records and as Python pickles."""
+"""CIFAR-10: 60,000 colour images of 32 × 32 pixels in six batches: published records, Python pickles, or parquet."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from defenses.data.dataset import Bytes, Dataset, Split
-from defenses.data.layout import Layout, Unpacked, contents, find, members, plain, require_published
+from defenses.data.layout import Contents, Layout, Unpacked, contents, find, members, plain, require_published
 from defenses.files import numpy_pickle
+from defenses.files.parquet import labelled_pictures
 
 IMAGE_SHAPE = (32, 32, 3)
 PIXELS = 3 * 32 * 32
@@ -49,7 +51,32 @@ PICKLES_ARCHIVE = Layout(
     {"cifar-10-python.tar.gz": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"},
     members(*PICKLES.sha256),
 )
-LAYOUTS = (RECORDS, PICKLES, RECORDS_ARCHIVE, PICKLES_ARCHIVE)
+
+
+def parquet_records(path: Path) -> Contents:
+    """The batches in a parquet file, in any order, as the published records of which they hold labels and pixels.
+
+    Raises ValueError as `labelled_pictures` does, and for rows that are no published batch.
+    """
+    images, labels = labelled_pictures(path, "img", "label", IMAGE_SHAPE)
+    planes = images.transpose(0, 3, 1, 2).reshape(-1, PIXELS)
+    names = {sha256: name for name, sha256 in RECORDS.sha256.items()}
+    for start in range(0, len(labels), PER_BATCH):
+        rows = slice(start, start + PER_BATCH)
+        records = np.column_stack([labels[rows], planes[rows]]).tobytes()
+        sha256 = hashlib.sha256(records).hexdigest()
+        if sha256 not in names:
+            which = f"rows {start}..{min(start + PER_BATCH, len(labels)) - 1}"
+            raise ValueError(f"{path} must hold the published batches in their order of rows, {which} are another")
+        yield names[sha256], records
+
+
+PARQUET = Layout(  # by Hugging Face; no digests of the files are held, those of their labels and pixels are
+    ("cifar10/plain_text", "cifar10/data", "cifar10", "plain_text", "data"),
+    {"train-00000-of-00001.parquet": "", "test-00000-of-00001.parquet": ""},
+    parquet_records,
+)
+LAYOUTS = (RECORDS, PICKLES, RECORDS_ARCHIVE, PICKLES_ARCHIVE, PARQUET)
 
 Batch = tuple[UInt8[np.ndarray, "n h w c"], UInt8[np.ndarray, " n"]]
 
@@ -57,10 +84,10 @@ Batch = tuple[UInt8[np.ndarray, "n h w c"], UInt8[np.ndarray, " n"]]
 def read(folder: Path) -> Dataset:
     """CIFAR-10 from the data folder: 50,000 images to fit on, 10,000 held out, in the batches' order.
 
-    The folder holds cifar-10-batches-bin/, cifar-10-batches-py/, or one of the two archives. Raises ValueError that
-    names a file that is missing, or whose images and labels, as binary records, have not the published sha256: so
-    batches that were pickled again are read too. Nothing in a pickle is run. Source: A. Krizhevsky, Learning multiple
-    layers of features from tiny images (2009).
+    The folder holds cifar-10-batches-bin/, cifar-10-batches-py/, one of the two archives, or the parquet files of
+    Hugging Face. Raises ValueError that names a file that is missing, or whose images and labels, as binary records,
+    have not the published sha256: so batches that were pickled again, or packed as PNG, are read too. Nothing in a
+    pickle is run. Source: A. Krizhevsky, Learning multiple layers of features from tiny images (2009).
     """
     found = find(folder, LAYOUTS)
     if found.missing:

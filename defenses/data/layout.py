@@ -27,7 +27,7 @@ class Layout(NamedTuple):
     """One form in which a data set is published: all of these files together hold it.
 
     folders: where they are looked for in the data folder; fetching puts them into the first.
-    sha256: for every file name its 64 hexadecimal digits, or the leading ones where no more are published.
+    sha256: for every file name its 64 hexadecimal digits, or the leading ones, or none, where no more are published.
     unpack: yields (name, bytes) of what one such file holds; ValueError names a damaged file.
     """
 
