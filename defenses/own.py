@@ -7,6 +7,7 @@ What jit cannot trace (PyTorch, NumPy) runs on the host, through a callback: slo
 
 import dataclasses
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -21,6 +22,7 @@ from flax import nnx
 from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Dataset
 from defenses.defense import Defense
+from defenses.files.python_sources import python_sources
 from defenses.model import Model, hosted, undefended
 from defenses.names import Choice, with_settings
 from defenses.purifiers.method import Method, NoSettings
@@ -35,19 +37,19 @@ def is_own(text: str) -> bool:
     return MARK in text
 
 
-def own_file(choice: Choice) -> Path | None:
-    """The file that the choice comes from, None where it is one of a table."""
-    return Path(choice.name.partition(MARK)[0] + ".py") if is_own(choice.name) else None
+def own_sources(choice: Choice) -> list[Path]:
+    """The user's files that the choice is made of, as `python_sources` finds them; [] where it is one of a table."""
+    return python_sources(Path(choice.name.partition(MARK)[0] + ".py")) if is_own(choice.name) else []
 
 
 def own(kind: str, text: str) -> Choice:
     """What stands in the file under that name as a choice; `kind` is "defense" or "model".
 
-    Raises ValueError, in one line, for a file that cannot be read or run, a name that is not in it, or a setting that
-    it does not have.
+    A file in the working folder is called by its path from there, however the text spells it. Raises ValueError, in one
+    line, for a file that cannot be read or run, a name that is not in it, or a setting that it does not have.
     """
-    file, _, rest = text.partition(MARK)
-    name, _, given = rest.partition(":")
+    spelt, _, rest = text.partition(MARK)
+    file, (name, _, given) = _from_here(spelt), rest.partition(":")
     thing = _found(kind, Path(file + ".py"), name)
     full = f"{file}{MARK}{name}"
     if isinstance(thing, type) and dataclasses.is_dataclass(thing) and hasattr(thing, "build"):
@@ -59,6 +61,12 @@ def own(kind: str, text: str) -> Choice:
         raise ValueError(f"{kind} {full} must be a {kind}, a function or a dataclass with build(), got {type(thing)}")
     there: Any = thing
     return with_settings(full, given, Method(NoSettings, lambda settings, _: there, f"{name} in {file}.py"))
+
+
+def _from_here(file: str) -> str:
+    """The path without detours, from the working folder where it leads into that."""
+    path, here = os.path.abspath(file), os.getcwd()
+    return os.path.relpath(path, here) if Path(path).is_relative_to(here) else path
 
 
 def tried_defense(name: str, built: Any, dataset: Dataset) -> Defense | Callable[[Model], Model]:

@@ -34,6 +34,14 @@ def check_shares(settings: Any, *names: str) -> None:
             raise ValueError(f"{name} must be in (0, 1], got {getattr(settings, name)}")
 
 
+def check_different(settings: Any, *names: str) -> None:
+    """Raise ValueError naming the first of these lists that is empty or has an entry twice, in whatever spelling."""
+    for name in names:
+        entries = list(map(str, getattr(settings, name)))
+        if not entries or len(set(entries)) < len(entries):
+            raise ValueError(f"{name} must name at least one and repeat none, got {', '.join(entries) or 'none'}")
+
+
 def _numbers(settings: Any, name: str) -> tuple:
     value = getattr(settings, name)
     return value if isinstance(value, tuple) else (value,)

@@ -54,7 +54,7 @@ class Evaluate:
         model, resize, origin = zoo.loaded(choice, self.dataset, self.seed, folders, self.weights)
         guarded = zoo.guard(chain, self.dataset, self.seed, folders)(model)
         measured = accuracy(guarded, zoo.load(self.dataset, self.data_dir, resize).test, self.seed)
-        names = {"model": self.model, "dataset": self.dataset, "defense": str(chain)}
+        names = {"model": str(choice), "dataset": self.dataset, "defense": str(chain)}
         row = {**names, **measured._asdict(), "passes": guarded.passes, "weights": dict(origin)}
         if self.json:
             print(json.dumps(row))

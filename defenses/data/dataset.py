@@ -1,6 +1,7 @@
 """What a data set is: two splits of labelled images, decoded when they are asked for."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -28,10 +29,18 @@ class Images(Protocol):
         ...
 
 
+class Stored(Images, Protocol):
+    """Images that are kept in another form than they are used in."""
+
+    def content(self) -> Iterator[bytes]:
+        """What they are kept as."""
+        ...
+
+
 class Split(NamedTuple):
     """Labelled images: images (n, h, w, c), float32 in [0, 1] once indexed; labels (n,) int32 in 0..num_classes−1."""
 
-    images: Images
+    images: Float32[np.ndarray, "n h w c"] | Stored
     labels: Int32[np.ndarray, " n"]
 
 
@@ -66,6 +75,19 @@ class Bytes:
     def __getitem__(self, rows: slice | Sequence[int] | np.ndarray) -> Float32[np.ndarray, "n h w c"]:
         """Those images."""
         return self.pixels[rows].astype(np.float32) / np.float32(255)
+
+    def content(self) -> Iterator[bytes]:
+        """The bytes, one a value."""
+        yield self.pixels.tobytes()
+
+
+def digest(split: Split) -> str:
+    """A sha256 of the labels and of what the images are made of: an array's bytes, or names and bytes of all files."""
+    images, labels = split
+    found = hashlib.sha256(f"{images.shape}".encode() + labels.tobytes())
+    for part in [images.tobytes()] if isinstance(images, np.ndarray) else images.content():
+        found.update(part)
+    return found.hexdigest()
 
 
 def training_images(dataset: Dataset) -> Split:

@@ -1,5 +1,8 @@
 """Labelled pictures in a parquet file, as Hugging Face keeps them; read through pyarrow, an extra."""
 
+# pyright: reportMissingImports=false
+# (pyarrow is one of the extra [parquet])
+
 import io
 from pathlib import Path
 from typing import Any

@@ -39,8 +39,12 @@ class Chain:
 
 
 def read_defense(text: str) -> Chain:
-    """`name`, `name:setting=value,...` or FILE.py:NAME, or several joined by +; ValueError says what is wrong."""
-    return Chain(tuple(_read(part) for part in text.split("+")))
+    """`name`, `name:setting=value,...` or FILE.py:NAME, or several joined by +; ValueError says what is wrong.
+
+    `none` beside others is left out: a chain has one spelling.
+    """
+    parts = tuple(_read(part) for part in text.split("+"))
+    return Chain(tuple(part for part in parts if part.name != "none") or parts[:1])
 
 
 def _read(text: str) -> Choice:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from defenses.files.folders import Folders
-from defenses.ranges import check_counts
+from defenses.ranges import check_counts, check_different
 from sims.records import Record
 
 # name: (module, purpose); a new experiment is a new file and a new line
@@ -89,7 +89,4 @@ def check_common(config: Any, *different: str, **smallest: int) -> None:
     check_counts(config, **smallest)
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"seed must be >= 0 and < 2**32, got {config.seed}")
-    for name in different:
-        entries = getattr(config, name)
-        if not entries or len(set(entries)) < len(entries):
-            raise ValueError(f"{name} must name at least one and repeat none, got {entries}")
+    check_different(config, *different)

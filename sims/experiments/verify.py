@@ -57,8 +57,8 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an unknown label or a negative seed."""
-        check_common(self)
+        """Raise ValueError for an unknown label or one twice, or a negative seed."""
+        check_common(self, *(["statements"] if self.statements else []))
         check_one_model(self.victim)
         for label in self.statements:
             find(label)

@@ -24,6 +24,24 @@ BAD = {
     "negative seed": (["convergence", "--seed", "-1"], "seed must be >= 0 and < 2**32, got -1"),
     "huge seed": (["moments", "--seed", "99999999999999999999"], "seed must be >= 0 and < 2**32"),
     "repeated attack": (["attack", "--attacks", "nes", "nes"], "attacks must name at least one and repeat none"),
+    "attack in two spellings": (["attack", "--attacks", "nes", "nes:average=1"], "repeat none, got nes, nes"),
+    "defence in two spellings": (
+        ["attack", "--defenses", "gaussian-noise", "gaussian-noise:std=0.050"],
+        "defenses must name at least one and repeat none, got gaussian-noise, gaussian-noise",
+    ),
+    "chain in two spellings": (
+        ["diversity", "--defenses", "mean-of:runs=10+jpeg", "none+mean-of+jpeg:quality=75"],
+        "defenses must name at least one and repeat none, got mean-of+jpeg, mean-of+jpeg",
+    ),
+    "white-box attack in two spellings": (
+        ["white-box", "--attacks", "pgd:eot=2,route=around", "pgd:route=around,eot=2,restarts=1"],
+        "attacks must name at least one and repeat none, got pgd:route=around,eot=2, pgd:route=around,eot=2",
+    ),
+    "repeated model": (
+        ["attack", "--model", "cnn", "cnn"],
+        "model must name at least one and repeat none, got cnn, cnn",
+    ),
+    "repeated statement": (["verify", "--statements", "E3-forward", "E3-forward"], "statements must name at least one"),
     "no radii": (["moments", "--smoothing-radii"], "smoothing_radii must name at least one"),
     "no defences": (["convergence", "--defenses"], "defenses must name at least one"),
     "patch that does not fit": (
