@@ -9,6 +9,7 @@ import xarray as xr
 
 from defenses.files.folders import Folders
 from defenses.ranges import check_counts, check_different
+from sims.engine.checkpoint import fingerprint
 from sims.records import Record
 
 # name: (module, purpose); a new experiment is a new file and a new line
@@ -53,6 +54,10 @@ class Context(NamedTuple):
     folders: Folders
     checkpoints: Path
     advance: Callable[[str, int, int], None]
+
+    def state_of(self, *parts: str) -> Path:
+        """Where a part of the run saves its state: under a hash, since file systems refuse characters of a choice."""
+        return self.checkpoints / fingerprint(*parts)[:16]
 
 
 class Experiment(NamedTuple):

@@ -6,7 +6,6 @@ around some images, along the gradient and across it.
 
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +17,6 @@ from defenses.data.sources import image_shape
 from defenses.purifiers.table import DefenseOptions, defense_choices
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball
-from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Schedule
 from sims.engine.stopping import check_votes
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
@@ -114,9 +112,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
 def _probe(config: Config, context: Context, victim: Victim, name: str, probe: str) -> tuple[np.ndarray, np.ndarray]:
     """(n,) the share of fresh draws in which each image is still right, and (n,) whether a run stopped at it."""
     attack, epsilon = _probes(config)[probe]
-    task = f"{probe} on {name}"
-
-    folder = Path(context.checkpoints) / fingerprint(probe, name)[:16]
+    task, folder = f"{probe} on {name}", context.state_of(probe, name)
     threat = Threat(config.norm, epsilon, config.query_budget)
     plan = AttackPlan(threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task))
     key = jax.random.fold_in(_key(config, ATTACK_STREAM), list(_probes(config)).index(probe))

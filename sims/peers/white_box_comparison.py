@@ -7,7 +7,6 @@ how much of a difference is luck.
 
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -99,7 +98,7 @@ def _ours(config: Config, context: Context, victim: Victim, peer: GradientPeer, 
         Threat(peer.norm, config.epsilon, QUERIES),
         rows=config.rows,
         tile=config.tile,
-        checkpoints=Path(context.checkpoints) / f"{peer.name}-{start}",
+        checkpoints=context.state_of(peer.name, str(start)),
         advance=partial(context.advance, task),
     )
     key = jax.random.fold_in(jax.random.key(config.seed), start)

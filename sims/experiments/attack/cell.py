@@ -1,7 +1,5 @@
 """One cell of `attack`: one attack on one model, its final images judged by fresh draws of the defence."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,7 +44,7 @@ def attacked(setting: Setting, context: Context, name: str, choice: Choice) -> x
         goals,
         victim.ids,
         config.schedule,
-        Path(context.checkpoints) / f"{run[:16]}.npz",
+        context.state_of(run).with_suffix(".npz"),
         advance,
         starts,
     )

@@ -6,7 +6,6 @@ defence that no attack has seen, and so are the clean images (the null attack of
 
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,7 +19,6 @@ from defenses.purifiers.table import DefenseOptions, defense_choices
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, lengths
 from sims.attacks.table import build_attack
-from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Schedule
 from sims.engine.stopping import check_votes
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
@@ -104,9 +102,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
 
 
 def _attacked(config: Config, context: Context, victim: Victim, name: str, choice: Choice) -> Outcome:
-    task = f"{choice} on {name}"
-    folder = Path(context.checkpoints) / fingerprint(str(choice), name)[:16]
-
+    task, folder = f"{choice} on {name}", context.state_of(str(choice), name)
     plan = AttackPlan(
         config.threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task)
     )

@@ -60,14 +60,13 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("what", ["model", "defence"])
+@pytest.mark.parametrize(("model", "defense"), [("{}/mine.py:MODEL", "none"), ("cnn", "jpeg+{}/mine.py:DEFENSE")])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_what_a_run_reads_changes_the_key(folder, change, what):
-    own = {"model": "{}/mine.py:MODEL"} if what == "model" else {"defenses": ("none", "jpeg+{}/mine.py:DEFENSE")}
-    before = key(folder, **own)
-    assert key(folder, **own) == before
+def test_what_a_run_reads_changes_the_key(folder, change, model, defense):
+    before = key(folder, model, (defense,))
+    assert key(folder, model, (defense,)) == before
     change(folder)
-    assert key(folder, **own) != before
+    assert key(folder, model, (defense,)) != before
 
 
 def test_what_a_run_does_not_read_leaves_the_key(folder):
