@@ -146,7 +146,7 @@ def _fetch_imagenet(folder: Path, from_folder: Path | None) -> tuple[Path, ...]:
     if from_folder is None:
         raise ValueError(
             "imagenet can't be downloaded without an account: get ILSVRC2012's validation images from"
-            " https://image-net.org, sort them into class folders, and use --from FOLDER"
+            " https://image-net.org, in class folders or with a label file, and use --from FOLDER"
         )
     root, val = _class_folders(from_folder)
     here = folder / "imagenet"

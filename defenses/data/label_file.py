@@ -1,5 +1,6 @@
 """The file that tells the labels of pictures in one flat folder: a line per picture, with its name and its class."""
 
+import contextlib
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,8 @@ def label_file(folder: Path, pictures: Sequence[Path]) -> LabelFile:
     two classes.
     """
     beside = [folder.with_name(folder.name + suffix) for suffix in SUFFIXES]
-    files = [path for path in (*sorted(folder.iterdir()), *beside) if path.suffix in SUFFIXES and path.is_file()]
+    inside = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    files = [path for path in (*inside, *beside) if path.suffix in SUFFIXES and path.is_file()]
     known = _by_name(pictures)
     found = {file: rows for file, rows in zip(files, map(_rows, files), strict=True) if known.keys() & map(_name, rows)}
     if not found:
@@ -58,11 +60,13 @@ def _read(file: Path, rows: Sequence[Sequence[str]], known: Mapping[str, Path]) 
 
 
 def _rows(file: Path) -> list[list[str]]:
-    """The entries of every line that has any."""
+    """The entries of every line that has any; none where it is a table of something else, with endless entries."""
     lines = [line for line in file.read_text("utf-8-sig", errors="replace").splitlines() if line.strip()]
     for delimiter in (",", "\t"):
         if lines and delimiter in lines[0]:
-            return list(csv.reader(lines, delimiter=delimiter))
+            with contextlib.suppress(csv.Error):
+                return list(csv.reader(lines, delimiter=delimiter))
+            return []
     return [line.rsplit(maxsplit=1) for line in lines]
 
 

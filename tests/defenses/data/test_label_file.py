@@ -108,7 +108,8 @@ def test_a_wrong_line_is_named(folder, text, complaint):
 
 def test_without_a_file_of_labels_it_is_said_what_is_expected(folder):
     expected = "must hold class folders or a .csv or .txt file with lines `picture,class` or `picture class`, "
-    for text in (None, "", "these are pictures of pets\n"):
+    (folder / "._labels.csv").write_text(lines())  # what a Mac leaves beside a copied file
+    for text in (None, "", "these are pictures of pets\n", f"a,{'x' * 200_000}\n"):
         if text is not None:
             (folder / "README.txt").write_text(text)
         with pytest.raises(ValueError, match=f"^{folder} {re.escape(expected)}.* 4 pictures .* no such file$"):
