@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
@@ -29,7 +29,8 @@ class Images(Protocol):
         ...
 
 
-class Stored(Images, Protocol):
+@runtime_checkable
+class Stored(Protocol):
     """Images that are kept in another form than they are used in."""
 
     def content(self) -> Iterator[bytes]:
@@ -40,7 +41,7 @@ class Stored(Images, Protocol):
 class Split(NamedTuple):
     """Labelled images: images (n, h, w, c), float32 in [0, 1] once indexed; labels (n,) int32 in 0..num_classes−1."""
 
-    images: Float32[np.ndarray, "n h w c"] | Stored
+    images: Images
     labels: Int32[np.ndarray, " n"]
 
 
@@ -85,7 +86,7 @@ def digest(split: Split) -> str:
     """A sha256 of the labels and of what the images are made of: an array's bytes, or names and bytes of all files."""
     images, labels = split
     found = hashlib.sha256(f"{images.shape}".encode() + labels.tobytes())
-    for part in [images.tobytes()] if isinstance(images, np.ndarray) else images.content():
+    for part in images.content() if isinstance(images, Stored) else [np.asarray(images).tobytes()]:
         found.update(part)
     return found.hexdigest()
 
