@@ -74,17 +74,25 @@ ModelOptions = Annotated[tuple[Choice, ...], several(Choice, read_model, "MODEL"
 
 
 def classifier(
-    name: str, dataset: str = "digits", seed: int = 0, folders: Folders = HERE, weights: Path | None = None
+    name: str,
+    dataset: str = "digits",
+    seed: int = 0,
+    folders: Folders = HERE,
+    weights: Path | None = None,
+    weights_key: str | None = None,
 ) -> Classifier:
     """The classifier of that name for that data set.
 
     cnn and orthogonal are trained from `seed` when `folders.models` does not hold them yet. The architectures take
-    the file `weights` (published or trained here); without one, those found by `pretrained`.
+    the file `weights` (published or trained here), of which `weights_key` is the set of weights where it holds
+    several; without one, those found by `pretrained`.
     Raises ValueError for an unknown name or data set, a negative seed, missing data, or a damaged or foreign file.
     """
     checked("classifier", CLASSIFIERS, name)
+    if weights_key is not None and weights is None:
+        raise ValueError(f"weights_key is of a file that weights names, got {weights_key!r} without one")
     if name in ARCHITECTURES:
-        return pretrained(name, dataset, checked_seed(seed), folders, weights)
+        return pretrained(name, dataset, checked_seed(seed), folders, weights, weights_key)
     if weights is not None:
         raise ValueError(f"weights can be given for {', '.join(ARCHITECTURES)}, not for {name}, which trains itself")
     read, network = load(dataset, folders.data), SMALL[name]
@@ -100,12 +108,19 @@ class Loaded(NamedTuple):
     origin: Mapping[str, str] = MappingProxyType({})
 
 
-def loaded(choice: Choice, dataset: str, seed: int, folders: Folders, weights: Path | None = None) -> Loaded:
+def loaded(
+    choice: Choice,
+    dataset: str,
+    seed: int,
+    folders: Folders,
+    weights: Path | None = None,
+    weights_key: str | None = None,
+) -> Loaded:
     """The model that `read_model` chose, for that data set; raises as `classifier` does, and for a wrong own one."""
     if is_own(choice.name):
         built = choice.row.build(choice.settings, None)
         return Loaded(tried_model(choice.name, built, load(dataset, folders.data)))
-    found = classifier(choice.name, dataset, seed, folders, weights)
+    found = classifier(choice.name, dataset, seed, folders, weights, weights_key)
     return Loaded(undefended(found), found.resize, found.origin)
 
 

@@ -26,6 +26,8 @@ class Evaluate:
     """JSON list of the class names of a FOLDER, in the order of the labels; without it its own names in their order."""
     weights: Path | None = None
     """Weights file: a PyTorch checkpoint or safetensors; by default the published ones, or those trained here."""
+    weights_key: str | None = None
+    """Which set of weights to take where the file holds several, such as state_dict_ema; else the raw ones."""
     defense: str = "none"
     """Defence, one of those listed with its settings, gaussian-noise:std=0.01, or FILE.py:NAME; + joins several."""
     seed: int = 0
@@ -51,7 +53,9 @@ class Evaluate:
         own_folder(self.dataset, self.resize, self.classes)
         chain, choice = read_defense(self.defense), zoo.read_model(self.model)
         folders = Folders(self.out / "models", self.data_dir)
-        model, resize, origin = zoo.loaded(choice, self.dataset, self.seed, folders, self.weights)
+        model, resize, origin = zoo.loaded(
+            choice, self.dataset, self.seed, folders, self.weights, self.weights_key
+        )
         guarded = zoo.guard(chain, self.dataset, self.seed, folders)(model)
         measured = accuracy(guarded, zoo.load(self.dataset, self.data_dir, resize).test, self.seed)
         names = {"model": str(choice), "dataset": self.dataset, "defense": str(chain)}

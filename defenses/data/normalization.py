@@ -1,5 +1,6 @@
 """The affine map in front of a network: (image − mean) / std per channel."""
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -15,6 +16,15 @@ class Normalization(NamedTuple):
     def __call__(self, images: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """The normalised images."""
         return (images - jnp.asarray(self.mean, images.dtype)) / jnp.asarray(self.std, images.dtype)
+
+
+def checked(normalization: Normalization, channels: int) -> Normalization:
+    """`normalization` if it has a finite mean and a finite std > 0 for each of the channels, else ValueError."""
+    mean, std = normalization
+    finite = all(map(math.isfinite, (*mean, *std)))
+    if not (len(mean) == len(std) == channels and finite and all(one > 0 for one in std)):
+        raise ValueError(f"normalization needs {channels} means and as many std > 0, all finite")
+    return normalization
 
 
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -72,7 +72,7 @@ def _fill(array: Array, state: object) -> None:
     raise ValueError("arrays must have two dimensions and as many bytes as they say")
 
 
-def _encode(text, encoding="utf-8") -> str:
+def encoded(text, encoding="utf-8") -> str:
     """The text itself for codecs.encode, by which Python 3 writes bytes for Python 2: a copy could be multiplied."""
     if type(text) is not str:
         raise ValueError(f"bytes must be encoded from a string, got {type(text).__name__}")
@@ -82,7 +82,7 @@ def _encode(text, encoding="utf-8") -> str:
 
 
 _ALLOWED: pickle_machine.Allowed = {
-    ("_codecs", "encode"): _encode,
+    ("_codecs", "encode"): encoded,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,  # as numpy 2 writes it
     ("numpy", "ndarray"): "ndarray",

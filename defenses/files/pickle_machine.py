@@ -16,6 +16,20 @@ States = Mapping[type, Callable[[Any, object], None]]
 MAX_KEY_LENGTH = 1000
 
 
+class Opaque:
+    """What stands for an object of which nothing is read: it has no content, and a state of it is dropped."""
+
+    __slots__ = ()
+
+
+_OPAQUE = Opaque()
+
+
+def opaque(*_: object) -> Opaque:
+    """What an `allowed` class maps to when its instances are to be `Opaque`: there is one for all, whatever is given."""
+    return _OPAQUE
+
+
 def load(
     stream: IO[bytes],
     allowed: Allowed,
@@ -30,13 +44,13 @@ def load(
         neither copy nor keep what it is given in a quantity that repeated calls could multiply.
     persistent: resolves persistent ids, under the same conditions; without it they are refused.
     states: for the exact type of what an allowed function made, a function (object, state) that gives it the state
-        of the pickle, under the same conditions; nothing else has a state, but for dictionaries, whose state (what
-        an OrderedDict carries beside its items) is dropped.
+        of the pickle, under the same conditions; nothing else has a state, but for dictionaries and `Opaque`, whose
+        state (of an OrderedDict what it carries beside its items) is dropped.
     Dictionary keys are 64-bit integers and strings of at most `MAX_KEY_LENGTH` characters or bytes; byte strings of
     Python 2 come back as str, by Latin-1.
     Raises ValueError for a refused global or opcode, and for bytes that are no whole pickle.
     """
-    machine = _Machine(allowed, persistent, {dict: _forget, **(states or {})})
+    machine = _Machine(allowed, persistent, {dict: _forget, Opaque: _forget, **(states or {})})
     try:
         for opcode, argument, _ in _opcodes(stream):
             if opcode.name not in _ACTIONS:
@@ -54,7 +68,7 @@ def _opcodes(stream: IO[bytes]) -> Iterator[tuple[pickletools.OpcodeInfo, Any, i
         raise ValueError(f"holds no whole pickle ({error})") from error
 
 
-def _forget(_: dict, state: object) -> None:
+def _forget(_: object, state: object) -> None:
     pass
 
 
@@ -98,6 +112,12 @@ class _Machine:
         function = self.allowed[target]
         assert not isinstance(function, str)
         self.stack.append(function(*arguments))
+
+    def new(self, _: object) -> None:
+        _, target = self.stack.pop(), self.stack.pop()
+        if type(target) is not _Global or self.allowed[target] is not opaque:
+            raise ValueError("holds a pickle that makes an instance of what is no class")
+        self.stack.append(opaque())
 
     def build(self, _: object) -> None:
         state, target = self.stack.pop(), self.stack[-1]
@@ -182,6 +202,7 @@ _ACTIONS: dict[str, Callable] = {
     "GLOBAL": _Machine.find,
     "STACK_GLOBAL": _Machine.global_by_names,
     "REDUCE": _Machine.call,
+    "NEWOBJ": _Machine.new,
     "BUILD": _Machine.build,
     "BINPERSID": _Machine.resolve,
 }

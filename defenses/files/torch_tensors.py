@@ -150,7 +150,7 @@ def _check_plain(metadata: object) -> None:
         raise ValueError("holds a tensor with metadata: only plain tensors are read")
 
 
-ALLOWED: Allowed = {
+TENSORS: Allowed = {
     ("collections", "OrderedDict"): _ordered_dict,
     ("torch", "Size"): _size,
     ("torch._utils", "_rebuild_tensor"): _tensor,

@@ -18,6 +18,8 @@ from jaxtyping import PyTree
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from defenses.files.shards import INDEX
+
 CARD_VERSIONS = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
 
 
@@ -88,8 +90,8 @@ def named(tree: PyTree) -> dict[str, Any]:
 
 
 def card_path(path: Path) -> Path:
-    """The card of a weights file."""
-    return path.with_suffix(".json")
+    """The card of a weights file; of an index of shards, `model.safetensors.index.json`, that is `model.json`."""
+    return path.with_name(path.name.removesuffix(INDEX)).with_suffix(".json")
 
 
 def _make_writable(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """From a checkpoint's arrays to a network's params: names and layouts by scheme, then every shape checked."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,11 +11,13 @@ import numpy as np
 from jaxtyping import PyTree
 
 from defenses.classifiers.architecture import Architecture
+from defenses.files.wrappers import is_average_count, normalizer
 from defenses.weights.cached import named
 
 OWN_NAMES = "own names"
 COUNTER = ".num_batches_tracked"  # of PyTorch's batch norms; inference has no use for it
 VARIANCE = "/var"  # of our batch norms
+ADAPTER = re.compile(r"\.lora_(?:A|B|up|down|embedding_[AB])\b")  # a low-rank change of a network's array, by PEFT
 Arrays = Mapping[str, np.ndarray]
 Scheme = Callable[[Arrays], Arrays]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -26,12 +29,17 @@ def convert(arrays: Arrays, architecture: Architecture, template: PyTree, path: 
     template: nested dictionary of `jax.ShapeDtypeStruct`; the arrays' own names are those of `weights.named`, by
         which trained weights are stored. The own names are tried first, then the architecture's schemes in their order.
     path: the file, for messages.
-    Raises ValueError when no scheme gives exactly the template's names and shapes, with the first array that is
+    What wrappers keep beside the network (`wrappers.normalizer`, counters) is left out.
+    Raises ValueError for a LoRA adapter; when no scheme gives exactly the template's names and shapes, with the first array that is
     missing, unexpected or misshapen; when two arrays become one; when an array holds truth values, a value is not
     finite in float32, or a variance is negative.
     """
+    if adapter := next(filter(ADAPTER.search, arrays), None):
+        advice = "merge it into the network that it adapts, and give that"
+        raise ValueError(f"{path}: holds a LoRA adapter ({adapter:.80}), not a network: {advice}")
     expected = {name: leaf.shape for name, leaf in named(template).items()}
-    arrays = {name: _float32(array, name, path) for name, array in arrays.items() if not _is_counter(name, array)}
+    beside = {*(normalizer(arrays) or ()), *(name for name, array in arrays.items() if _is_counter(name, array))}
+    arrays = {name: _float32(array, name, path) for name, array in arrays.items() if name not in beside}
     schemes = {OWN_NAMES: _own_names(expected), **architecture.schemes}
     unknown, misfits = {}, {}
     for scheme, rename in schemes.items():
@@ -53,7 +61,8 @@ def convert(arrays: Arrays, architecture: Architecture, template: PyTree, path: 
 
 
 def _is_counter(name: str, array: np.ndarray) -> bool:
-    return name.endswith(COUNTER) and array.shape == () and np.issubdtype(array.dtype, np.integer)
+    counts = name.endswith(COUNTER) or is_average_count(name)
+    return counts and array.shape == () and np.issubdtype(array.dtype, np.integer)
 
 
 def _float32(array: np.ndarray, name: str, path: Path) -> np.ndarray:

@@ -1,58 +1,101 @@
 """Which file holds the weights of a network, and what the network expects in front of it."""
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from defenses.data.normalization import NORMALIZATIONS, UNCHANGED, Normalization
+import numpy as np
+
+from defenses.data.normalization import NORMALIZATIONS, UNCHANGED, Normalization, checked
 from defenses.data.sources import image_shape
+from defenses.files.checkpoint import read_chosen
 from defenses.files.folders import Folders
 from defenses.files.resize import Resize
+from defenses.files.shards import digest
+from defenses.files.wrappers import Arrays, normalizer
 from defenses.training.recipe import AUGMENTATION_OF, RECIPES
 from defenses.weights.cached import card_path
+from defenses.weights.card import Card, read_card
 from defenses.weights.published import PUBLISHED, Published
+
+AGREED = 1e-6  # how near the normalisation of a card is to that of its file: float32 against decimals
 
 
 class WeightsFile(NamedTuple):
     """path, sha256: the file and the hash of its content. normalization, resize: what stands before the network.
 
-    resize is None where images come in their shape.
+    resize is None where images come in their shape. labels: the classes in the order of the network's scores, None for
+    the data set's. key: of the set of weights in the file. others: the keys of the other sets that it holds.
     """
 
     path: Path
     sha256: str
     normalization: Normalization
     resize: Resize | None
+    labels: tuple[str, ...] | None = None
+    key: str | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def origin(self) -> dict[str, str]:
-        """The file's name and hash, its normalisation and its resizing, in words."""
+        """In words: the file's name and hash, its normalisation, and what else was chosen: resizing, labels, key."""
         words = {"file": self.path.name, "sha256": self.sha256, "normalization": _words(self.normalization)}
-        return words | ({} if self.resize is None else {"resize": _words(self.resize)})
+        words |= {} if self.resize is None else {"resize": _words(self.resize)}
+        words |= {} if self.labels is None else {"labels": ", ".join(self.labels)}
+        return words | ({"key": str(self.key)} if self.others else {})
 
 
-def weights_file(name: str, dataset: str, seed: int, folders: Folders, weights: Path | None) -> WeightsFile:
+def weights_file(
+    name: str, dataset: str, seed: int, folders: Folders, weights: Path | None, key: str | None = None
+) -> WeightsFile:
     """The file `weights`; without it the published one in `folders.data`/weights, else the one trained here.
 
-    A published file is known by its hash and brings its own normalisation and resizing. Any other has those of the
-    card beside it, `<name>.json` with {"normalization": {"mean": […], "std": […]}, "resize": {"size": 256, "crop":
-    224, "interpolation": "bicubic"}}, else the data set's own mean and standard deviation, and 256 → 224 bilinear for
-    picture files. Raises ValueError when there is no such file, when its hash is not the published one or the card's,
-    or when the card is of another model or data set, or can't be read.
+    key: of the set of weights, where the file holds several; None for the one that `weight_sets.chosen` takes.
+    A published file is known by its hash and brings its own normalisation and resizing. Any other is normalised as it
+    says itself (`wrappers.normalizer`), else as the card beside it says, `<name>.json`, else by the data set's own
+    mean and standard deviation; the card's resizing and labels count too, else 256 → 224 bilinear for picture files
+    and the data set's order of classes. README.md beside this file describes the card. Raises ValueError when there is
+    no such file, when its hash is not the published one or the card's, when the card can't be read, is of another
+    model or data set or says another normalisation than the file, and as `read_chosen` does.
     """
     path = _found(name, dataset, seed, folders) if weights is None else Path(weights)
-    digest = _digest(path)
-    entry = _entry(path, digest)
+    sha256, channels = _digest(path), image_shape(dataset)[-1]
+    entry = _entry(path, sha256)
     if entry is not None:
-        _check_hash(path, digest, entry.sha256)
-        return WeightsFile(path, digest, entry.normalization, entry.resize)
-    card = _card(path)
-    _check_hash(path, digest, str(card.get("sha256", "")))
-    for key, expected in (("model", name), ("dataset", dataset)):
-        if card.get(key, expected) != expected:
-            raise ValueError(f"{path} must be weights of {key} {expected}, its card says {card[key]!r}")
-    return WeightsFile(path, digest, *_front(path, card, dataset))
+        _check_hash(path, sha256, entry.sha256)
+        _, *keys = read_chosen(path, sha256, key)
+        return WeightsFile(path, sha256, entry.normalization, entry.resize, None, *keys)
+    card = read_card(path, channels)
+    _check_hash(path, sha256, card.sha256)
+    for field, said, expected in (("model", card.model, name), ("dataset", card.dataset, dataset)):
+        if said not in ("", expected):
+            raise ValueError(f"{path} must be weights of {field} {expected}, its card says {said!r}")
+    arrays, *keys = read_chosen(path, sha256, key)
+    normalization = _normalization(path, arrays, card, channels) or NORMALIZATIONS.get(dataset, UNCHANGED[channels])
+    resize = card.resize or (Resize() if dataset == "imagenet" else None)
+    return WeightsFile(path, sha256, normalization, resize, card.labels, *keys)
+
+
+def _normalization(path: Path, arrays: Arrays, card: Card, channels: int) -> Normalization | None:
+    """What the file and its card say of the normalisation, None where neither does."""
+    try:
+        inside = _inside(arrays, channels)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if inside is None or card.normalization is None:
+        return inside or card.normalization
+    if not np.allclose(inside, card.normalization, rtol=0, atol=AGREED):
+        said = f"{card_path(path)} says {_words(card.normalization)}"
+        raise ValueError(f"{said}, the weights themselves hold {_words(inside)}: take it off the card, or put it right")
+    return inside
+
+
+def _inside(arrays: Arrays, channels: int) -> Normalization | None:
+    """The normalisation that a wrapper keeps beside the network's arrays; one number counts for all channels."""
+    names = normalizer(arrays)
+    if names is None:
+        return None
+    mean, std = (np.asarray(arrays[name], np.float64).ravel().tolist() for name in names)
+    return checked(Normalization(*(tuple(part * channels if len(part) == 1 else part) for part in (mean, std))), channels)
 
 
 def _found(name: str, dataset: str, seed: int, folders: Folders) -> Path:
@@ -80,7 +123,7 @@ def _digest(path: Path) -> str:
     try:
         if not path.is_file():
             raise ValueError(f"weights must be a file that can be read, got {path} (no regular file)")
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest(path)
     except OSError as error:
         raise ValueError(f"weights must be a file that can be read, got {path} ({error.strerror})") from error
 
@@ -94,37 +137,6 @@ def _entry(path: Path, digest: str) -> Published | None:
 def _check_hash(path: Path, digest: str, expected: str) -> None:
     if not digest.startswith(expected):
         raise ValueError(f"{path} is altered: expected the sha256 {expected}, got {digest}")
-
-
-def _card(path: Path) -> dict[str, Any]:
-    card = card_path(path)
-    if not card.is_file():
-        return {}
-    try:
-        content = json.loads(card.read_text())
-        if not isinstance(content, dict):
-            raise ValueError("it is no JSON object")
-        return content
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{card} must be the card of {path.name}, as JSON: {error}") from error
-
-
-def _front(path: Path, card: dict[str, Any], dataset: str) -> tuple[Normalization, Resize | None]:
-    """Normalisation and resizing that a card asks for, where it does, else the data set's."""
-    given = {**card.get("measured", {}), **card}
-    normalization = NORMALIZATIONS.get(dataset, UNCHANGED[image_shape(dataset)[-1]])
-    resize = Resize() if dataset == "imagenet" else None
-    try:
-        if "normalization" in given:
-            mean, std = (tuple(map(float, given["normalization"][key])) for key in ("mean", "std"))
-            if len(mean) != len(std) or len(mean) != len(normalization.mean) or not min(std) > 0:
-                raise ValueError(f"normalization needs {len(normalization.mean)} means and as many std > 0")
-            normalization = Normalization(mean, std)
-        if given.get("resize") is not None:
-            resize = Resize(**given["resize"])
-    except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"{card_path(path)} must hold a normalization and a resize as documented: {error}") from error
-    return normalization, resize
 
 
 def _words(record: NamedTuple) -> str:

@@ -1,23 +1,45 @@
 """Networks whose weights come from a file: published ones, or those trained here before."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.classifier import Classifier
 from defenses.classifiers.network import network_classifier
 from defenses.data.sources import load
 from defenses.files.folders import Folders
-from defenses.weights.file import weights_file
+from defenses.weights.cached import card_path
+from defenses.weights.file import WeightsFile, weights_file
 from defenses.weights.loading import load_checkpoint
 
 
-def pretrained(name: str, dataset: str, seed: int, folders: Folders, weights: Path | None) -> Classifier:
+def pretrained(
+    name: str, dataset: str, seed: int, folders: Folders, weights: Path | None, key: str | None = None
+) -> Classifier:
     """The architecture `name` with the weights of `weights_file`, for the images of `dataset`.
 
-    Raises ValueError as `weights_file`, `load` and `load_checkpoint` do.
+    Where the file holds several sets of weights, a line on stderr says which one is used.
+    Raises ValueError as `weights_file`, `load` and `load_checkpoint` do, and for labels that are not the data set's.
     """
-    file = weights_file(name, dataset, seed, folders, weights)
+    file = weights_file(name, dataset, seed, folders, weights, key)
     data, architecture = load(dataset, folders.data, file.resize), ARCHITECTURES[name]
-    params = load_checkpoint(file.path, architecture, data.image_shape, len(data.classes), file.sha256)
+    params = load_checkpoint(file.path, architecture, data.image_shape, len(data.classes), file.sha256, file.key)
+    if file.others:
+        others = ", ".join(file.others)
+        print(f"weights: {file.key} of {file.path.name}; --weights-key chooses one of {others} instead", file=sys.stderr)
     built = network_classifier(name, architecture, params, data.image_shape, len(data.classes), file.normalization)
-    return built._replace(resize=file.resize, origin=file.origin)
+    return _in_order(built, file, data.classes)._replace(resize=file.resize, origin=file.origin)
+
+
+def _in_order(built: Classifier, file: WeightsFile, classes: Sequence[str]) -> Classifier:
+    """The classifier with its scores in the order of the data set's classes, where the card says another."""
+    if file.labels is None:
+        return built
+    if sorted(file.labels) != sorted(classes):
+        strange = next((name for name in file.labels if name not in classes), f"{len(file.labels)} names")
+        raise ValueError(f"{card_path(file.path)}: labels must be {', '.join(classes):.200} in any order, got {strange}")
+    order = np.array([file.labels.index(name) for name in classes])
+    return built._replace(logits=lambda params, images: built.logits(params, images)[:, order])

@@ -41,6 +41,8 @@ class VictimOptions:
     in class folders or with a label file of lines `picture,class`."""
     weights: Path | None = None
     """Weights file of the one classifier; by default the published ones, or those trained here."""
+    weights_key: str | None = None
+    """Which set of weights to take where that file holds several, such as state_dict_ema; else the raw ones."""
     resize: str | None = None
     """How pictures of a FOLDER become images, SIZE:CROP[:INTERPOLATION]; without it all must have one size."""
     classes: Path | None = None
@@ -54,13 +56,16 @@ class VictimOptions:
             raise ValueError(f"weights can be given for {', '.join(ARCHITECTURES)}, one of them, not for {self.models}")
         if self.weights is not None and not self.weights.is_file():
             raise ValueError(f"weights must be a file that can be read, got {self.weights}")
+        if self.weights is None and self.weights_key is not None:
+            raise ValueError(f"weights_key is of a file that weights names, got {self.weights_key!r} without one")
 
     @classmethod
     def saved(cls, options: dict[str, Any]) -> "VictimOptions":
         """The options as a record's manifest has them; ValueError where they name what is not there any more."""
         files = {name: Path(options[name]) for name in ("weights", "classes") if options.get(name) is not None}
         models = tuple(map(zoo.read_model, options["model"]))
-        return cls(models, options["dataset"], resize=options.get("resize"), **files)
+        texts = {name: options.get(name) for name in ("weights_key", "resize")}
+        return cls(models, options["dataset"], **texts, **files)
 
     @property
     def models(self) -> str:
@@ -113,7 +118,8 @@ def load_victim(
     Raises ValueError for missing data or weights, models that take pictures in different ways, a user's code that is
     wrong, or a number of images outside [`least`, as many as there are].
     """
-    found = [zoo.loaded(choice, options.dataset, seed, folders, options.weights) for choice in options.model]
+    given = options.weights, options.weights_key
+    found = [zoo.loaded(choice, options.dataset, seed, folders, *given) for choice in options.model]
     if len({one.resize for one in found}) > 1:
         raise ValueError(f"model must be of networks that take pictures in one way, got {options.models}")
     held_out = zoo.load(options.dataset, folders.data, found[0].resize).test
@@ -138,10 +144,10 @@ def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:
     code. Raises ValueError as `load_victim`.
     """
     options: VictimOptions = config.victim
-    weights, resize = {}, None
+    weights, resize, given = {}, None, (options.weights, options.weights_key)
     for choice in options.model:
         if choice.name in ARCHITECTURES:
-            file = weights_file(choice.name, options.dataset, config.seed, folders, options.weights)
+            file = weights_file(choice.name, options.dataset, config.seed, folders, *given)
             weights[choice.name], resize = file.origin, file.resize
     inputs = {"weights": weights, "held_out": digest(zoo.load(options.dataset, folders.data, resize).test)}
     chains = getattr(config, "defenses", (config.defense,) if hasattr(config, "defense") else ())
