@@ -1,11 +1,12 @@
-"""Residual networks for ImageNet: four stages behind a stem that reduces 224 pixels to 56.
+"""Residual networks of four stages, behind a stem that reduces 224 pixels to 56 or, for small images, reduces nothing.
 
-Source: He et al., Deep Residual Learning for Image Recognition (2016), table 1; names as in torchvision.
+Source: He et al., Deep Residual Learning for Image Recognition (2016), table 1; names as in torchvision. The stem for
+small images is the custom of CIFAR-10, as in kuangliu/pytorch-cifar.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from flax import nnx
 from jaxtyping import Array, Float
@@ -54,8 +55,29 @@ class Bottleneck(nnx.Module):
         return nnx.relu(self.bn3(self.conv3(features)) + self.downsample(images))
 
 
+def max_pool(features: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
+    """The greatest of 3×3 pixels, every second one."""
+    return nnx.max_pool(features, (3, 3), (2, 2), ((1, 1), (1, 1)))  # pyright: ignore[reportArgumentType]
+
+
+def as_they_are(features: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    """The features, not pooled."""
+    return features
+
+
+class Stem(NamedTuple):
+    """The side and the stride of the first convolution, and the pooling behind it."""
+
+    side: int
+    stride: int
+    pool: Callable[[Float[Array, "n h w c"]], Float[Array, "n h2 w2 c"]]
+
+
+LARGE, SMALL = Stem(7, 2, max_pool), Stem(3, 1, as_they_are)
+
+
 class Network(nnx.Module):
-    """Stem of a 7×7 convolution and max pooling, four stages, global average, dense layer.
+    """Stem of a convolution and a pooling, four stages, global average, dense layer.
 
     block: (width in, width out, stride, rngs) -> a block. blocks, widths: number and output channels of the blocks
     of each stage.
@@ -63,6 +85,7 @@ class Network(nnx.Module):
 
     def __init__(
         self,
+        stem: Stem,
         block: Callable[[int, int, int, nnx.Rngs], nnx.Module],
         blocks: tuple[int, ...],
         widths: tuple[int, ...],
@@ -74,7 +97,8 @@ class Network(nnx.Module):
             rest = [block(width_out, width_out, 1, rngs) for _ in range(number - 1)]
             return nnx.Sequential(block(width_in, width_out, stride, rngs), *rest)
 
-        self.conv1 = convolution(image_shape[-1], STEM_WIDTH, 7, rngs, stride=2)
+        self.pool = stem.pool
+        self.conv1 = convolution(image_shape[-1], STEM_WIDTH, stem.side, rngs, stride=stem.stride)
         self.bn1 = batch_norm(STEM_WIDTH, rngs=rngs)
         self.layer1 = stage(blocks[0], STEM_WIDTH, widths[0], 1)
         self.layer2 = stage(blocks[1], widths[0], widths[1], 2)
@@ -84,15 +108,19 @@ class Network(nnx.Module):
 
     def __call__(self, images: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
         """Scores of the classes."""
-        features = nnx.relu(self.bn1(self.conv1(images)))
-        features = nnx.max_pool(features, (3, 3), (2, 2), ((1, 1), (1, 1)))  # pyright: ignore[reportArgumentType]
+        features = self.pool(nnx.relu(self.bn1(self.conv1(images))))
         features = self.layer4(self.layer3(self.layer2(self.layer1(features))))
         return self.fc(features.mean((1, 2)))
 
 
-def resnet18(image_shape: tuple[int, int, int], num_classes: int, rngs: nnx.Rngs) -> Network:
+def resnet18(stem: Stem, image_shape: tuple[int, int, int], num_classes: int, rngs: nnx.Rngs) -> Network:
     """Eight basic blocks."""
-    return Network(BasicBlock, (2, 2, 2, 2), WIDTHS, image_shape, num_classes, rngs)
+    return Network(stem, BasicBlock, (2, 2, 2, 2), WIDTHS, image_shape, num_classes, rngs)
+
+
+def resnet34(stem: Stem, image_shape: tuple[int, int, int], num_classes: int, rngs: nnx.Rngs) -> Network:
+    """Sixteen basic blocks."""
+    return Network(stem, BasicBlock, (3, 4, 6, 3), WIDTHS, image_shape, num_classes, rngs)
 
 
 def resnet50(
@@ -100,7 +128,7 @@ def resnet50(
 ) -> Network:
     """Sixteen bottlenecks."""
     widths = tuple(EXPANSION * width for width in WIDTHS)
-    return Network(partial(Bottleneck, stride_in), (3, 4, 6, 3), widths, image_shape, num_classes, rngs)
+    return Network(LARGE, partial(Bottleneck, stride_in), (3, 4, 6, 3), widths, image_shape, num_classes, rngs)
 
 
 def _downsample(width_in: int, width_out: int, stride: int, rngs: nnx.Rngs) -> nnx.Sequential:

@@ -97,6 +97,15 @@ def _with_fused_attention(convert: Scheme) -> Scheme:
     return converted
 
 
+def _without(unused: str, convert: Scheme) -> Scheme:
+    """The scheme on what is left when arrays whose whole names match the pattern are dropped."""
+
+    def converted(arrays: Arrays) -> dict[str, np.ndarray]:
+        return convert({name: array for name, array in arrays.items() if not re.fullmatch(unused, name)})
+
+    return converted
+
+
 def _resnet_stages() -> Iterator[tuple[str, str]]:
     """Hugging Face counts from 0 what torchvision counts from 1."""
     for stage in range(4):
@@ -114,11 +123,15 @@ _HUGGING_FACE_BLOCK = r"vit\.(?:encoder\.layer|layers)\.(\d+)"  # in files; in m
 RESNET_CIFAR = {
     "pytorch-resnet-cifar10": scheme((r"conv1|bn1|linear|layer[1-3]\.\d+\.(?:conv|bn)[12]", r"\g<0>")),
 }
+_WIDE_LAYER = r"layer\.(\d+)\.((?:conv|bn)[12])"
 WIDE_RESNET = {
-    "wide-resnet-pytorch": scheme(
-        (r"conv1|bn1|fc", r"\g<0>"),
-        (r"(block[1-3])\.layer\.(\d+)\.((?:conv|bn)[12])", r"\1.\2.\3"),
-        (r"(block[1-3])\.layer\.(\d+)\.convShortcut", r"\1.\2.shortcut"),
+    "wide-resnet-pytorch": _without(
+        rf"sub_block1\.(?:{_WIDE_LAYER}|layer\.\d+\.convShortcut){_LEAF}",  # TRADES makes it and never calls it
+        scheme(
+            (r"conv1|bn1|fc", r"\g<0>"),
+            (rf"(block[1-3])\.{_WIDE_LAYER}", r"\1.\2.\3"),
+            (r"(block[1-3])\.layer\.(\d+)\.convShortcut", r"\1.\2.shortcut"),
+        ),
     ),
 }
 _resnet = scheme((r"conv1|bn1|fc|layer[1-4]\.\d+\.(?:(?:conv|bn)[1-3]|downsample\.[01])", r"\g<0>"))
@@ -130,6 +143,14 @@ RESNET_IMAGENET = {
         (r"resnet\.embedder\.embedder\.normalization", "bn1"),
         *_resnet_stages(),
         (r"classifier\.1", "fc"),
+    ),
+}
+RESNET_SMALL_STEM = {
+    "timm": _resnet,  # and torchvision, with another conv1 and without the pooling
+    "pytorch-cifar": scheme(
+        (r"conv1|bn1|layer[1-4]\.\d+\.(?:conv|bn)[12]", r"\g<0>"),
+        (r"(layer[1-4]\.\d+)\.shortcut\.([01])", r"\1.downsample.\2"),
+        (r"linear", "fc"),
     ),
 }
 VGG = {
@@ -165,7 +186,7 @@ VIT = {
         (rf"{_TORCHVISION_BLOCK}\.mlp\.(?:linear_1|0)", r"blocks.\1.mlp.fc1"),  # in files; in memory
         (rf"{_TORCHVISION_BLOCK}\.mlp\.(?:linear_2|3)", r"blocks.\1.mlp.fc2"),
         (r"encoder\.ln", "norm"),
-        (r"heads\.head", "head"),
+        (r"heads(?:\.head)?", "head"),  # without a name where a user put a dense layer there
     ),
     "hugging-face": _with_fused_attention(
         scheme(

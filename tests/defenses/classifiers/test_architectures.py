@@ -17,17 +17,21 @@ PUBLISHED_SIZES = {  # trainable parameters, from the papers, torchvision and ti
     "resnet32": (CIFAR, 10, 464_154),
     "resnet44": (CIFAR, 10, 658_586),
     "resnet56": (CIFAR, 10, 853_018),
+    "resnet18-cifar": (CIFAR, 10, 11_173_962),
+    "resnet34-cifar": (CIFAR, 10, 21_282_122),
     "wide-resnet-28-10": (CIFAR, 10, 36_479_194),
+    "wide-resnet-34-10": (CIFAR, 10, 46_160_474),
     "vgg16": (LARGE, 1000, 138_357_544),
     "vgg16-bn": (LARGE, 1000, 138_365_992),
     "resnet18": (LARGE, 1000, 11_689_512),
+    "resnet34": (LARGE, 1000, 21_797_672),
     "resnet50": (LARGE, 1000, 25_557_032),
     "resnet50-v1": (LARGE, 1000, 25_557_032),
     "vit-tiny-16": (LARGE, 1000, 5_717_416),
     "vit-small-16": (LARGE, 1000, 22_050_664),
     "vit-base-16": (LARGE, 1000, 86_567_656),
 }
-ONE_OF_EACH_KIND = ("resnet20", "wide-resnet-28-10", "vgg16-bn", "resnet18", "vit-tiny-16")
+ONE_OF_EACH_KIND = ("resnet20", "wide-resnet-28-10", "vgg16-bn", "resnet18", "resnet18-cifar", "vit-tiny-16")
 ALL = [pytest.param(name, marks=[pytest.mark.slow] * (name not in ONE_OF_EACH_KIND)) for name in ARCHITECTURES]
 CONVOLUTION = re.compile(r"stablehlo\.convolution\(.*dim_numbers = \[(.*?)\]x\[(.*?)\]->\[(.*?)\]")
 CHANNELS_LAST = ("b, 0, 1, f", "0, 1, i, o", "b, 0, 1, f")

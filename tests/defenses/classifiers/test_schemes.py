@@ -151,6 +151,33 @@ def test_wide_residual_networks():
     assert_same(ARCHITECTURES["wide-resnet-28-10"].schemes["wide-resnet-pytorch"](published), expected)
 
 
+def test_the_unused_block_of_trades_is_dropped():
+    layers = [f"sub_block1.layer.{number}.{name}" for number in (0, 4) for name in ("conv1", "conv2", "convShortcut")]
+    unused = {f"{layer}.weight": random.normal(size=CONVOLUTION) for layer in layers}
+    unused |= {f"sub_block1.layer.3.bn{n}.{leaf}": random.normal(size=VECTOR) for n in "12" for leaf in NORM}
+    used = {"block1.layer.0.conv1.weight": random.normal(size=CONVOLUTION)}
+    rename = ARCHITECTURES["wide-resnet-34-10"].schemes["wide-resnet-pytorch"]
+    assert_same(rename({**unused, **used}), rename(used))
+    assert rename(used)
+
+
+def test_residual_networks_for_small_images():
+    timm, pytorch_cifar = residual_checkpoints(
+        ("conv1", "conv1"),
+        ("bn1", "bn1"),
+        ("layer1.1.conv2", "layer1.1.conv2"),
+        ("layer4.0.bn1", "layer4.0.bn1"),
+        ("layer2.0.downsample.0", "layer2.0.shortcut.0"),
+        ("layer2.0.downsample.1", "layer2.0.shortcut.1"),
+    )
+    timm["fc.weight"] = pytorch_cifar["linear.weight"] = random.normal(size=DENSE)
+    schemes = ARCHITECTURES["resnet34-cifar"].schemes
+    expected = schemes["timm"](timm)
+    assert_same(schemes["pytorch-cifar"](pytorch_cifar), expected)
+    kernel = pytorch_cifar["layer2.0.shortcut.0.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(expected["layer2/layers/0/downsample/layers/0/kernel"], kernel)
+
+
 def test_dense_layers_of_vgg_see_channels_last():
     features = random.normal(size=(7, 7, 512))
     kernel, second = random.normal(size=(3, 512, 7, 7)), random.normal(size=(2, 3))
@@ -161,6 +188,12 @@ def test_dense_layers_of_vgg_see_channels_last():
     assert_same(timm, torchvision)
     np.testing.assert_allclose(features.ravel() @ torchvision["hidden/layers/0/kernel"], expected)
     np.testing.assert_array_equal(torchvision["hidden/layers/2/kernel"], second.T)
+
+
+def test_a_head_of_torchvisions_transformer_that_a_user_replaced():
+    weight = random.normal(size=DENSE)
+    rename = ARCHITECTURES["vit-base-16"].schemes["torchvision"]
+    assert_same(rename({"heads.weight": weight}), rename({"heads.head.weight": weight}))
 
 
 def test_heads_of_vgg():
@@ -178,7 +211,12 @@ def test_heads_of_vgg():
     [
         ("resnet20", "pytorch-resnet-cifar10", "layer4.0.conv1.weight"),
         ("resnet20", "pytorch-resnet-cifar10", "xlinear.weight"),
-        ("wide-resnet-28-10", "wide-resnet-pytorch", "sub_block1.layer.0.bn1.weight"),
+        ("wide-resnet-28-10", "wide-resnet-pytorch", "sub_block2.layer.0.bn1.weight"),
+        ("wide-resnet-28-10", "wide-resnet-pytorch", "sub_block1.layer.0.fc.weight"),
+        ("wide-resnet-28-10", "wide-resnet-pytorch", "sub_block1.layer.0.conv1"),
+        ("wide-resnet-28-10", "wide-resnet-pytorch", "module.sub_block1.layer.0.conv1.weight"),
+        ("resnet18-cifar", "timm", "layer1.0.shortcut.0.weight"),
+        ("resnet18-cifar", "pytorch-cifar", "layer1.0.downsample.0.weight"),
         ("vgg16", "torchvision", "classifier.1.weight"),
         ("resnet50", "torchvision", "layer1.0.conv4.weight"),
         ("vit-base-16", "timm", "head_dist.weight"),
@@ -198,6 +236,7 @@ TORCHVISION_MLP, MLP = "encoder.layers.encoder_layer_3.mlp", "blocks/layers/3/ml
     ("name", "scheme", "one", "other", "own"),
     [
         ("vgg16", "torchvision", "classifier.weight", "classifier.6.weight", "head/kernel"),
+        ("vit-base-16", "torchvision", "heads.bias", "heads.head.bias", "head/bias"),
         ("vit-base-16", "torchvision", f"{TORCHVISION_MLP}.linear_1.bias", f"{TORCHVISION_MLP}.0.bias", f"{MLP}/bias"),
         ("vit-base-16", "hugging-face", "vit.encoder.layer.3.mlp.fc1.bias", "vit.layers.3.mlp.fc1.bias", f"{MLP}/bias"),
     ],

@@ -27,6 +27,7 @@ FAST = [
     ("wide-resnet-28-10", CIFAR),
     ("vgg16", CIFAR),
     ("vgg16-bn", GRAY),
+    ("resnet18-cifar", CIFAR),
     ("resnet18", SMALL),
     ("resnet50", SMALL),
     ("resnet50-v1", SMALL),
@@ -36,17 +37,21 @@ SLOW = [
     ("resnet32", CIFAR),
     ("resnet44", CIFAR),
     ("resnet56", CIFAR),
+    ("resnet18-cifar", GRAY),
+    ("resnet34-cifar", CIFAR),
     ("wide-resnet-28-10", GRAY),
+    ("wide-resnet-34-10", CIFAR),
     ("vgg16", LARGE),
     ("vgg16-bn", LARGE),
     ("resnet18", LARGE),
+    ("resnet34", SMALL),
     ("resnet50", LARGE),
     ("resnet50-v1", LARGE),
     ("vit-tiny-16", CIFAR),
     ("vit-small-16", LARGE),
     ("vit-base-16", LARGE),
 ]
-FAMILIES = ["resnet20", "vgg16-bn", "resnet18", "vit-tiny-16"]
+FAMILIES = ["resnet20", "vgg16-bn", "resnet18", "resnet18-cifar", "vit-tiny-16"]
 
 
 def plain(image_shape):

@@ -133,12 +133,13 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Names of torchvision."""
+    """Names of torchvision; for small images a 3×3 convolution and no pooling, as one makes of timm's."""
 
-    def __init__(self, block, blocks, expansion, channels, classes):
+    def __init__(self, block, blocks, expansion, channels, classes, small=False):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1, self.maxpool = nn.BatchNorm2d(64), nn.MaxPool2d(3, stride=2, padding=1)
+        self.conv1 = conv3(channels, 64) if small else nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
         widths = [64, *(width * expansion for width in (64, 128, 256, 512))]
         self.layer1, self.layer2, self.layer3, self.layer4 = (
             stage(block, n, a, b, s) for n, (a, b), s in zip(blocks, pairwise(widths), (1, 2, 2, 2), strict=True)
@@ -208,10 +209,14 @@ def twin(name, image_shape, classes, seed):
     bottleneck, bottleneck_v1 = partial(Bottleneck, False), partial(Bottleneck, True)
     builders = {
         **{f"resnet{n}": partial(CifarResNet, n, channels, classes) for n in (20, 32, 44, 56)},
+        "resnet18-cifar": partial(ResNet, BasicBlock, (2, 2, 2, 2), 1, channels, classes, small=True),
+        "resnet34-cifar": partial(ResNet, BasicBlock, (3, 4, 6, 3), 1, channels, classes, small=True),
         "wide-resnet-28-10": partial(WideResNet, 28, 10, channels, classes),
+        "wide-resnet-34-10": partial(WideResNet, 34, 10, channels, classes),
         "vgg16": partial(VGG16, False, side, channels, classes),
         "vgg16-bn": partial(VGG16, True, side, channels, classes),
         "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2), 1, channels, classes),
+        "resnet34": partial(ResNet, BasicBlock, (3, 4, 6, 3), 1, channels, classes),
         "resnet50": partial(ResNet, bottleneck, (3, 4, 6, 3), 4, channels, classes),
         "resnet50-v1": partial(ResNet, bottleneck_v1, (3, 4, 6, 3), 4, channels, classes),
         "vit-tiny-16": partial(VisionTransformer, 192, side, channels, classes),
