@@ -53,9 +53,7 @@ class Evaluate:
         own_folder(self.dataset, self.resize, self.classes)
         chain, choice = read_defense(self.defense), zoo.read_model(self.model)
         folders = Folders(self.out / "models", self.data_dir)
-        model, resize, origin = zoo.loaded(
-            choice, self.dataset, self.seed, folders, self.weights, self.weights_key
-        )
+        model, resize, origin = zoo.loaded(choice, self.dataset, self.seed, folders, self.weights, self.weights_key)
         guarded = zoo.guard(chain, self.dataset, self.seed, folders)(model)
         measured = accuracy(guarded, zoo.load(self.dataset, self.data_dir, resize).test, self.seed)
         names = {"model": str(choice), "dataset": self.dataset, "defense": str(chain)}

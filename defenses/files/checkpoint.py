@@ -154,12 +154,12 @@ def _decoder(path: Path, content: bytes) -> Sets:
 
 def _format(content: bytes):
     """The format of the content, and its reader."""
+    if content[8:9] == b"{":  # behind a length, whose bytes may be the others' marks
+        return _SAFETENSORS, _read_safetensors
     if content.startswith(b"PK\x03\x04"):
         return _TORCH, read_archive
     if content.startswith(b"\x80"):
         return _TORCH, read_legacy
-    if content[8:9] == b"{":
-        return _SAFETENSORS, _read_safetensors
     raise ValueError("expected a safetensors or PyTorch file (zip or pickle), found neither")
 
 

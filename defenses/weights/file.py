@@ -95,7 +95,9 @@ def _inside(arrays: Arrays, channels: int) -> Normalization | None:
     if names is None:
         return None
     mean, std = (np.asarray(arrays[name], np.float64).ravel().tolist() for name in names)
-    return checked(Normalization(*(tuple(part * channels if len(part) == 1 else part) for part in (mean, std))), channels)
+    return checked(
+        Normalization(*(tuple(part * channels if len(part) == 1 else part) for part in (mean, std))), channels
+    )
 
 
 def _found(name: str, dataset: str, seed: int, folders: Folders) -> Path:

@@ -29,7 +29,9 @@ def pretrained(
     params = load_checkpoint(file.path, architecture, data.image_shape, len(data.classes), file.sha256, file.key)
     if file.others:
         others = ", ".join(file.others)
-        print(f"weights: {file.key} of {file.path.name}; --weights-key chooses one of {others} instead", file=sys.stderr)
+        print(
+            f"weights: {file.key} of {file.path.name}; --weights-key chooses one of {others} instead", file=sys.stderr
+        )
     built = network_classifier(name, architecture, params, data.image_shape, len(data.classes), file.normalization)
     return _in_order(built, file, data.classes)._replace(resize=file.resize, origin=file.origin)
 
@@ -40,6 +42,8 @@ def _in_order(built: Classifier, file: WeightsFile, classes: Sequence[str]) -> C
         return built
     if sorted(file.labels) != sorted(classes):
         strange = next((name for name in file.labels if name not in classes), f"{len(file.labels)} names")
-        raise ValueError(f"{card_path(file.path)}: labels must be {', '.join(classes):.200} in any order, got {strange}")
+        raise ValueError(
+            f"{card_path(file.path)}: labels must be {', '.join(classes):.200} in any order, got {strange}"
+        )
     order = np.array([file.labels.index(name) for name in classes])
     return built._replace(logits=lambda params, images: built.logits(params, images)[:, order])

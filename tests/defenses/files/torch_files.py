@@ -4,6 +4,8 @@ import pickle
 import struct
 import zipfile
 
+import numpy as np
+
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 SYSTEM = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
 
@@ -60,3 +62,13 @@ def legacy(path, opcodes, storages=None, system=SYSTEM):
 
 
 WRITERS = (archive, legacy)
+
+
+def saved(arrays, first=0):
+    """The opcodes of a dictionary of float32 arrays by name, and its storages, whose keys count from `first`."""
+    opcodes, storages = {}, {}
+    for key, (name, array) in enumerate(arrays.items(), first):
+        stride = [step // 4 for step in np.empty(array.shape, np.float32).strides]
+        opcodes[name] = tensor(array.shape, tuple(stride), of=storage(f"{key}", array.size))
+        storages[f"{key}"] = np.asarray(array, np.float32, order="C").tobytes()
+    return dictionary(**opcodes), storages
