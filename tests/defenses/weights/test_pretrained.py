@@ -1,5 +1,6 @@
 """Which weights a network gets: given, published, or trained here; and what is said when there are none."""
 
+import argparse
 import json
 import os
 from pathlib import Path
@@ -7,13 +8,15 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
 from defenses import zoo
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.network import initial
+from defenses.command_line import main
 from defenses.data.dataset import Dataset, Split
-from defenses.data.normalization import IMAGENET, NORMALIZATIONS
+from defenses.data.normalization import IMAGENET, NORMALIZATIONS, Normalization
 from defenses.evaluation import accuracy
 from defenses.files.folders import Folders
 from defenses.files.resize import Resize
@@ -21,7 +24,9 @@ from defenses.model import defended
 from defenses.purifiers.identity import identity
 from defenses.weights import file as weights_file
 from defenses.weights import pretrained
+from defenses.weights.cached import named
 from defenses.weights.published import Published
+from tests.defenses.files.torch_files import archive, dictionary, plain, saved
 
 NAMES = tuple("0123456789")
 BLANK = np.zeros((2, 32, 32, 3), np.float32)
@@ -179,3 +184,162 @@ def test_networks_that_cannot_be_trained_here_are_not_advised_to_be(place):
         weights_file.weights_file("vit-base-16", "imagenet", 0, place, None)
     assert "data fetch vit_b_16-c867db91.pth" in str(caught.value)
     assert "train classifier" not in str(caught.value)
+
+
+def test_a_card_says_the_order_of_the_classes(place, params):
+    path = carded(place, params)
+    plain = scores(zoo.classifier("resnet20", "cifar10", 0, place))
+    order = np.random.default_rng(0).permutation(10)
+    path.with_suffix(".json").write_text(json.dumps({"labels": [NAMES[place] for place in order]}))
+    found = zoo.classifier("resnet20", "cifar10", 0, place)
+    np.testing.assert_array_equal(scores(found)[:, order], plain)
+    assert not np.allclose(scores(found), plain)
+    assert found.origin["labels"] == ", ".join(NAMES[place] for place in order)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (list(NAMES[:9]), r"abc\.json: labels must be 0, 1, .* in any order, got 9 names"),
+        ([*NAMES[:9], "ten"], r"abc\.json: labels must be 0, 1, .* in any order, got ten"),
+        ([*NAMES, "0"], "labels must be a list of the names of classes, each once"),
+        (list(range(10)), "labels must be a list of the names of classes, each once"),
+        ("0123456789", "labels must be a list of the names of classes, each once"),
+    ],
+)
+def test_labels_that_are_not_those_of_the_data_are_refused(place, params, labels, words):
+    carded(place, params, labels=labels)
+    with pytest.raises(ValueError, match=words):
+        zoo.classifier("resnet20", "cifar10", 0, place)
+
+
+MEAN, STD = np.array([0.4, 0.5, 0.6], np.float32), np.array([0.2, 0.25, 0.3], np.float32)
+
+
+def wrapped(place, params, mean=MEAN, std=STD, **card) -> Path:
+    """Weights that hold a normalisation of their own, as RobustBench's do."""
+    path = carded(place, params, **card)
+    buffers = {"mu": mean.reshape(-1, 1, 1)[None], "sigma": std.reshape(-1, 1, 1)[None]}
+    save_file({name: np.asarray(leaf) for name, leaf in named(params).items()} | buffers, path)
+    return path
+
+
+def test_a_normalisation_in_the_file_is_used(place, params):
+    said = {"mean": MEAN.tolist(), "std": STD.tolist()}
+    carded(place, params, normalization=said)
+    expected = zoo.classifier("resnet20", "cifar10", 0, place)
+    for card in ({}, {"normalization": said}, {"normalization": {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}}):
+        wrapped(place, params, **card)
+        found = zoo.classifier("resnet20", "cifar10", 0, place)
+        np.testing.assert_array_equal(scores(found), scores(expected))
+        assert found.origin["normalization"] == expected.origin["normalization"]
+
+
+def test_one_number_normalises_all_channels(place, params):
+    wrapped(place, params, np.array([0.5], np.float32), np.array([0.25], np.float32))
+    file = weights_file.weights_file("resnet20", "cifar10", 0, place, None)
+    assert file.normalization == Normalization((0.5,) * 3, (0.25,) * 3)
+
+
+def test_a_card_that_contradicts_the_file_is_refused(place, params):
+    wrapped(place, params, normalization={"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.31]})
+    with pytest.raises(ValueError, match=r"abc\.json says mean .*0\.31\), the weights themselves hold mean .*: take it"):
+        zoo.classifier("resnet20", "cifar10", 0, place)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(MEAN[:2], STD), (MEAN, STD * 0), (MEAN, -STD), (MEAN, STD * np.nan)])
+def test_a_normalisation_in_the_file_that_is_none_is_refused(place, params, mean, std):
+    wrapped(place, params, mean, std)
+    with pytest.raises(ValueError, match=r"abc\.safetensors: normalization needs 3 means and as many std > 0"):
+        zoo.classifier("resnet20", "cifar10", 0, place)
+
+
+def two_sets(place, params) -> Path:
+    """A training run with raw weights, and averaged ones that are half of them."""
+    sets = [{name: factor * np.asarray(leaf) for name, leaf in named(params).items()} for factor in (1, 0.5)]
+    (raw, storages), (averaged, more) = saved(sets[0]), saved(sets[1], first=len(sets[0]))
+    args = plain(argparse.Namespace(lr=0.1))
+    run = dictionary(args=args, state_dict=raw, state_dict_ema=averaged, metric=plain(np.float64(0.9)))
+    return archive(place.data / "run.pth", run, storages | more)
+
+
+def test_the_set_of_weights_is_told_and_chosen(place, params, capsys):
+    path = two_sets(place, params)
+    raw = zoo.classifier("resnet20", "cifar10", 0, place, path)
+    assert capsys.readouterr().err == (
+        "weights: state_dict of run.pth; --weights-key chooses one of state_dict_ema instead\n"
+    )
+    averaged = zoo.classifier("resnet20", "cifar10", 0, place, path, "state_dict_ema")
+    assert "weights: state_dict_ema of run.pth; " in capsys.readouterr().err
+    for found, factor in ((raw, 1), (averaged, 0.5)):
+        for ours, theirs in zip(jax.tree.leaves(found.params), jax.tree.leaves(params), strict=True):
+            np.testing.assert_array_equal(ours, factor * theirs)
+    assert (raw.origin["key"], averaged.origin["key"]) == ("state_dict", "state_dict_ema")
+    assert raw.origin["sha256"] == averaged.origin["sha256"]
+    with pytest.raises(ValueError, match=r"run\.pth: weights_key must be one of state_dict, state_dict_ema, got 'ema'"):
+        zoo.classifier("resnet20", "cifar10", 0, place, path, "ema")
+
+
+def test_one_set_of_weights_is_no_choice(place, params, tmp_path, capsys):
+    path = write(tmp_path / "mine.safetensors", params)
+    assert "key" not in zoo.classifier("resnet20", "cifar10", 0, place, path, ".").origin
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet20"])
+def test_a_key_without_a_file_is_refused(place, name):
+    with pytest.raises(ValueError, match="^weights_key is of a file that weights names, got 'ema' without one$"):
+        zoo.classifier(name, "cifar10", 0, place, None, "ema")
+
+
+@pytest.mark.parametrize("name", ["lora_A.weight", "lora_B.default.weight", "lora_up.weight"])
+def test_an_adapter_is_refused(place, name, tmp_path):
+    path = tmp_path / "adapter_model.safetensors"
+    save_file({f"base_model.model.vit.layers.0.attention.q_proj.{name}": MEAN, "classifier.weight": MEAN}, path)
+    with pytest.raises(ValueError, match=r"adapter_model\.safetensors: holds a LoRA adapter \(base_model.*not a network"):
+        zoo.classifier("resnet20", "cifar10", 0, place, path)
+
+
+def test_shards_with_their_card(place, params, tmp_path):
+    arrays = list(named(params).items())
+    places = {}
+    for number, part in enumerate((arrays[:9], arrays[9:]), 1):
+        file = f"model-0000{number}-of-00002.safetensors"
+        save_file({name: np.asarray(leaf) for name, leaf in part}, tmp_path / file)
+        places |= dict.fromkeys((name for name, _ in part), file)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    (tmp_path / "model.json").write_text(json.dumps({"normalization": IMAGENET._asdict()}))
+    found = zoo.classifier("resnet20", "cifar10", 0, place, index)
+    for ours, theirs in zip(jax.tree.leaves(found.params), jax.tree.leaves(params), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert "0.485" in found.origin["normalization"]
+    before = found.origin["sha256"]
+    save_file({name: np.asarray(leaf) + 1 for name, leaf in arrays[9:]}, tmp_path / "model-00002-of-00002.safetensors")
+    assert zoo.classifier("resnet20", "cifar10", 0, place, index).origin["sha256"] != before
+    (tmp_path / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"index\.json: names model-00002-of-00002\.safetensors, which is not beside it"):
+        zoo.classifier("resnet20", "cifar10", 0, place, index)
+
+
+def pictures(folder: Path) -> Path:
+    """A data set of one picture in each of ten class folders."""
+    for number, pixels in enumerate(np.random.default_rng(1).integers(0, 256, (10, 32, 32, 3), np.uint8)):
+        (folder / NAMES[number]).mkdir(parents=True)
+        Image.fromarray(pixels).save(folder / NAMES[number] / "a.png")
+    return folder
+
+
+def test_the_command_line_takes_the_key_and_refuses_in_one_line(place, params, tmp_path, capsys):
+    path, data = two_sets(place, params), pictures(tmp_path / "pictures")
+    base = ["evaluate", "resnet20", "--dataset", str(data), "--weights", str(path), "--json"]
+    assert main([*base, "--weights-key", "state_dict_ema"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["weights"]["key"] == "state_dict_ema"
+    assert printed.err == "weights: state_dict_ema of run.pth; --weights-key chooses one of state_dict instead\n"
+    assert main([*base, "--weights-key", "ema"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"error: {path}: weights_key must be one of state_dict, state_dict_ema, got 'ema'\n"
+    assert main(["evaluate", "cnn", "--weights-key", "ema"]) == 2
+    assert capsys.readouterr().err == "error: weights_key is of a file that weights names, got 'ema' without one\n"
