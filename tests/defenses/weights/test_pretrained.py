@@ -243,7 +243,9 @@ def test_one_number_normalises_all_channels(place, params):
 
 def test_a_card_that_contradicts_the_file_is_refused(place, params):
     wrapped(place, params, normalization={"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.31]})
-    with pytest.raises(ValueError, match=r"abc\.json says mean .*0\.31\), the weights themselves hold mean .*: take it"):
+    with pytest.raises(
+        ValueError, match=r"abc\.json says mean .*0\.31\), the weights themselves hold mean .*: take it"
+    ):
         zoo.classifier("resnet20", "cifar10", 0, place)
 
 
@@ -296,7 +298,9 @@ def test_a_key_without_a_file_is_refused(place, name):
 def test_an_adapter_is_refused(place, name, tmp_path):
     path = tmp_path / "adapter_model.safetensors"
     save_file({f"base_model.model.vit.layers.0.attention.q_proj.{name}": MEAN, "classifier.weight": MEAN}, path)
-    with pytest.raises(ValueError, match=r"adapter_model\.safetensors: holds a LoRA adapter \(base_model.*not a network"):
+    with pytest.raises(
+        ValueError, match=r"adapter_model\.safetensors: holds a LoRA adapter \(base_model.*not a network"
+    ):
         zoo.classifier("resnet20", "cifar10", 0, place, path)
 
 
@@ -318,7 +322,9 @@ def test_shards_with_their_card(place, params, tmp_path):
     save_file({name: np.asarray(leaf) + 1 for name, leaf in arrays[9:]}, tmp_path / "model-00002-of-00002.safetensors")
     assert zoo.classifier("resnet20", "cifar10", 0, place, index).origin["sha256"] != before
     (tmp_path / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"index\.json: names model-00002-of-00002\.safetensors, which is not beside it"):
+    with pytest.raises(
+        ValueError, match=r"index\.json: names model-00002-of-00002\.safetensors, which is not beside it"
+    ):
         zoo.classifier("resnet20", "cifar10", 0, place, index)
 
 
