@@ -26,7 +26,7 @@ _OPAQUE = Opaque()
 
 
 def opaque(*_: object) -> Opaque:
-    """What an `allowed` class maps to when its instances are to be `Opaque`: there is one for all, whatever is given."""
+    """What stands in `allowed` for a class whose instances are to be `Opaque`: one for all, whatever is given."""
     return _OPAQUE
 
 

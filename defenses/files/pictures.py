@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
+from defenses.files import png
 from defenses.files.resize import Resize, as_it_is, prepared
 
 DAMAGED = (OSError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises for damaged and absurd files
@@ -52,6 +53,7 @@ class Pictures:
     def _decoded(self, path: Path) -> Float32[np.ndarray, "h w c"]:
         channels = self.image_shape[2]
         with _named(path), opened(path) as picture:
+            _check_png(path, picture)
             image = prepared(picture, self.resize, channels) if self.resize else as_it_is(picture, channels)
             if image.shape != self.image_shape:
                 raise ValueError(f"shape must be {self.image_shape}, got {image.shape}")
@@ -77,8 +79,14 @@ def shape_of(path: Path) -> tuple[int, int, int]:
 def require_whole(path: Path) -> None:
     """Raise ValueError unless the file is a picture to its end; decodes an eighth of its resolution where it can."""
     with _named(path), opened(path) as picture:
+        _check_png(path, picture)
         picture.draft("RGB", (max(1, picture.width // 8), max(1, picture.height // 8)))
         picture.load()
+
+
+def _check_png(path: Path, picture: Image.Image) -> None:
+    if picture.format == "PNG":
+        png.require_whole(path.read_bytes())
 
 
 @contextmanager

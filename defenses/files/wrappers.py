@@ -1,4 +1,4 @@
-"""What stands around a network in its checkpoint: prefixes that wrappers put before names, averages, a normalisation."""
+"""What stands around a network in its checkpoint: prefixes that wrappers put before names, a count, a normalisation."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _STD = {"mu": "sigma", "mean": "std"}
 
 
 def unwrapped(arrays: Arrays) -> dict[str, np.ndarray]:
-    """The arrays without the prefixes that all their names begin with; those that are not of the network keep theirs."""
+    """The arrays without the prefixes that all names begin with, apart from those of a count and a normalisation."""
     outside = {name for name in arrays if is_average_count(name)} | set(normalizer(arrays) or ())
     prefix, inside = "", [name for name in arrays if name not in outside]
     while found := [one for one in PREFIXES if inside and all(name.startswith(prefix + one) for name in inside)]:
@@ -32,10 +32,9 @@ def normalizer(arrays: Arrays) -> tuple[str, str] | None:
     `mu` and `sigma` or `mean` and `std`, side by side and anywhere, `normalize.mean` and `normalize.std`.
     Raises ValueError where there are two such pairs.
     """
-    pairs = []
-    for name in arrays:
-        if (match := _MEAN.fullmatch(name)) and (std := match[1] + _STD[match[2]]) in arrays:
-            pairs.append((name, std))
+    means = {name: match for name in arrays if (match := _MEAN.fullmatch(name))}
+    pairs = [(name, match[1] + _STD[match[2]]) for name, match in means.items()]
+    pairs = [pair for pair in pairs if pair[1] in arrays]
     if len(pairs) > 1:
         raise ValueError(f"holds two normalisations, {pairs[0][0]} and {pairs[1][0]}")
     return pairs[0] if pairs else None

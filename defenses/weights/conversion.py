@@ -30,9 +30,9 @@ def convert(arrays: Arrays, architecture: Architecture, template: PyTree, path: 
         which trained weights are stored. The own names are tried first, then the architecture's schemes in their order.
     path: the file, for messages.
     What wrappers keep beside the network (`wrappers.normalizer`, counters) is left out.
-    Raises ValueError for a LoRA adapter; when no scheme gives exactly the template's names and shapes, with the first array that is
-    missing, unexpected or misshapen; when two arrays become one; when an array holds truth values, a value is not
-    finite in float32, or a variance is negative.
+    Raises ValueError for a LoRA adapter; when no scheme gives exactly the template's names and shapes, with the first
+    array that is missing, unexpected or misshapen; when two arrays become one; when an array holds truth values, a
+    value is not finite in float32, or a variance is negative.
     """
     if adapter := next(filter(ADAPTER.search, arrays), None):
         advice = "merge it into the network that it adapts, and give that"

@@ -62,17 +62,17 @@ def weights_file(
     entry = _entry(path, sha256)
     if entry is not None:
         _check_hash(path, sha256, entry.sha256)
-        _, *keys = read_chosen(path, sha256, key)
-        return WeightsFile(path, sha256, entry.normalization, entry.resize, None, *keys)
+        found = read_chosen(path, sha256, key)
+        return WeightsFile(path, sha256, entry.normalization, entry.resize, None, found.key, found.others)
     card = read_card(path, channels)
     _check_hash(path, sha256, card.sha256)
     for field, said, expected in (("model", card.model, name), ("dataset", card.dataset, dataset)):
         if said not in ("", expected):
             raise ValueError(f"{path} must be weights of {field} {expected}, its card says {said!r}")
-    arrays, *keys = read_chosen(path, sha256, key)
+    arrays, used, others = read_chosen(path, sha256, key)
     normalization = _normalization(path, arrays, card, channels) or NORMALIZATIONS.get(dataset, UNCHANGED[channels])
     resize = card.resize or (Resize() if dataset == "imagenet" else None)
-    return WeightsFile(path, sha256, normalization, resize, card.labels, *keys)
+    return WeightsFile(path, sha256, normalization, resize, card.labels, used, others)
 
 
 def _normalization(path: Path, arrays: Arrays, card: Card, channels: int) -> Normalization | None:

@@ -20,7 +20,7 @@ def load_checkpoint(
 ) -> PyTree:
     """The float32 params (weights and batch statistics) of an architecture from a safetensors or PyTorch file.
 
-    image_shape: (h, w, c). sha256: the file's hash or its leading digits. key: of the set of weights, see `read_arrays`.
+    image_shape: (h, w, c). sha256: the file's hash or its leading digits. key: of the set of weights.
     Raises ValueError as `read_arrays` and `convert` do, and before the file is read for an image shape that the
     architecture can't take.
     """

@@ -64,8 +64,8 @@ class VictimOptions:
         """The options as a record's manifest has them; ValueError where they name what is not there any more."""
         files = {name: Path(options[name]) for name in ("weights", "classes") if options.get(name) is not None}
         models = tuple(map(zoo.read_model, options["model"]))
-        texts = {name: options.get(name) for name in ("weights_key", "resize")}
-        return cls(models, options["dataset"], **texts, **files)
+        key, resize = options.get("weights_key"), options.get("resize")
+        return cls(models, options["dataset"], weights_key=key, resize=resize, **files)
 
     @property
     def models(self) -> str:

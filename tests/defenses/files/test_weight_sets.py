@@ -35,7 +35,7 @@ def test_one_set_alone_is_taken(key, tmp_path):
 
 
 def test_raw_weights_come_first():
-    assert ORDER == (*RAW, WHOLE, *AVERAGED)
+    assert (*RAW, WHOLE, *AVERAGED) == ORDER
     assert chosen(AVERAGED[::-1], None) == "state_dict_ema"
     assert chosen(("ema", WHOLE), None) == WHOLE
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 from pathlib import Path
 
 import jax
@@ -15,6 +16,7 @@ from defenses import zoo
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.network import initial
 from defenses.command_line import main
+from defenses.data.cifar10 import CLASSES
 from defenses.data.dataset import Dataset, Split
 from defenses.data.normalization import IMAGENET, NORMALIZATIONS, Normalization
 from defenses.evaluation import accuracy
@@ -25,8 +27,10 @@ from defenses.purifiers.identity import identity
 from defenses.weights import file as weights_file
 from defenses.weights import pretrained
 from defenses.weights.cached import named
+from defenses.weights.card import read_card
 from defenses.weights.published import Published
 from tests.defenses.files.torch_files import archive, dictionary, plain, saved
+from tests.paths import ROOT
 
 NAMES = tuple("0123456789")
 BLANK = np.zeros((2, 32, 32, 3), np.float32)
@@ -228,8 +232,9 @@ def test_a_normalisation_in_the_file_is_used(place, params):
     said = {"mean": MEAN.tolist(), "std": STD.tolist()}
     carded(place, params, normalization=said)
     expected = zoo.classifier("resnet20", "cifar10", 0, place)
+    path = wrapped(place, params)
     for card in ({}, {"normalization": said}, {"normalization": {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}}):
-        wrapped(place, params, **card)
+        path.with_suffix(".json").write_text(json.dumps(card))
         found = zoo.classifier("resnet20", "cifar10", 0, place)
         np.testing.assert_array_equal(scores(found), scores(expected))
         assert found.origin["normalization"] == expected.origin["normalization"]
@@ -290,7 +295,7 @@ def test_one_set_of_weights_is_no_choice(place, params, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["cnn", "resnet20"])
 def test_a_key_without_a_file_is_refused(place, name):
-    with pytest.raises(ValueError, match="^weights_key is of a file that weights names, got 'ema' without one$"):
+    with pytest.raises(ValueError, match=r"^weights_key is of a file that weights names, got 'ema' without one$"):
         zoo.classifier(name, "cifar10", 0, place, None, "ema")
 
 
@@ -349,3 +354,55 @@ def test_the_command_line_takes_the_key_and_refuses_in_one_line(place, params, t
     assert printed.err == f"error: {path}: weights_key must be one of state_dict, state_dict_ema, got 'ema'\n"
     assert main(["evaluate", "cnn", "--weights-key", "ema"]) == 2
     assert capsys.readouterr().err == "error: weights_key is of a file that weights names, got 'ema' without one\n"
+
+
+def adapter(folder):
+    save_file({"base.layer.lora_A.weight": MEAN}, path := folder / "adapter_model.safetensors")
+    return path, "holds a LoRA adapter (base.layer.lora_A.weight), not a network: merge it into the network that it "
+
+
+def shard(folder):
+    save_file({"a": MEAN}, path := folder / "model-00001-of-00003.safetensors")
+    return path, "is one of 3 shards of a network: give their index, model.safetensors.index.json"
+
+
+def index(folder):
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": {"a": "model-00001-of-00003.safetensors"}}))
+    return path, "names model-00001-of-00003.safetensors, which is not beside it"
+
+
+def unknown_sets(folder):
+    content, storages = saved({"a": MEAN[None]})
+    path = archive(folder / "gan.pth", dictionary(generator=content, critic=content), storages)
+    words = (
+        "holds no dictionary of tensors by name at its top or under a key that is known; --weights-key chooses one of "
+    )
+    return path, f"{words}generator, critic"
+
+
+def other_names(folder):
+    save_file({"network.conv1.weight": MEAN}, path := folder / "a.safetensors")
+    return path, "its arrays are not those of the network; by own names: network.conv1.weight is unknown; by "
+
+
+@pytest.mark.parametrize("file", [adapter, shard, index, unknown_sets, other_names])
+def test_what_is_no_network_is_refused_in_one_line(file, tmp_path, capsys):
+    (tmp_path / "weights").mkdir()
+    path, words = file(tmp_path / "weights")
+    data = pictures(tmp_path / "pictures")
+    assert main(["evaluate", "resnet20", "--dataset", str(data), "--weights", str(path)]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"error: {path}: {words}")
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+
+
+def test_the_card_that_is_documented_is_one_that_is_read(tmp_path):
+    documented = re.findall(r"```json\n(.*?)```", (ROOT / "defenses" / "weights" / "README.md").read_text(), re.S)
+    (tmp_path / "net.json").write_text(documented[0])
+    card = read_card(tmp_path / "net.pth", 3)
+    assert None not in card
+    assert "" not in card
+    assert card.resize == Resize(256, 224, "bicubic")
+    assert card.labels is not None
+    assert sorted(card.labels) == list(CLASSES)

@@ -19,7 +19,7 @@ from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.schemes import WIDE_RESNET
 from defenses.command_line import main
 from defenses.data.dataset import Dataset, Split
-from defenses.data.normalization import NORMALIZATIONS
+from defenses.data.normalization import NORMALIZATIONS, Normalization
 from defenses.files.folders import Folders
 from defenses.weights import pretrained
 
@@ -68,11 +68,10 @@ def ours(path, name="resnet20", key=None):
     return np.asarray(jax.jit(classifier.logits)(classifier.params, IMAGES))
 
 
-def theirs(module, mean=None, std=None):
-    """What PyTorch says about the images, normalised as CIFAR-10 is unless told otherwise."""
-    default = NORMALIZATIONS["cifar10"]
-    mean, std = default.mean if mean is None else mean, default.std if std is None else std
-    return references.scores(module.eval(), (IMAGES - np.float32(mean)) / np.float32(std))
+def theirs(module, normalization=NORMALIZATIONS["cifar10"]):
+    """What PyTorch says about the images, normalised."""
+    mean, std = np.asarray(normalization, np.float32)
+    return references.scores(module.eval(), (IMAGES - mean) / std)
 
 
 def error(found, expected):
@@ -329,12 +328,12 @@ class Normalized(nn.Module):
 @pytest.mark.parametrize("wrapper", [RobustBench, Normalized])
 @pytest.mark.parametrize("parallel", [True, False])
 def test_a_normalisation_of_the_network(parallel, wrapper, twin, tmp_path):
-    mean, std = [0.3, 0.5, 0.6], [0.1, 0.2, 0.4]
+    mean, std = (0.3, 0.5, 0.6), (0.1, 0.2, 0.4)
     module = wrapper(twin, mean, std)
     torch.save((nn.DataParallel(module) if parallel else module).state_dict(), path := tmp_path / "a.pt")
     assert_ours_are(path, references.scores(module.eval(), IMAGES))
-    assert_ours_are(path, theirs(twin, mean, std))
-    assert error(theirs(twin), theirs(twin, mean, std)) > NOTICED
+    assert_ours_are(path, theirs(twin, Normalization(mean, std)))
+    assert error(theirs(twin), theirs(twin, Normalization(mean, std))) > NOTICED
 
 
 def test_a_transformer_of_torchvision_with_a_head_of_its_users(tmp_path):
