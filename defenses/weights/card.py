@@ -46,9 +46,12 @@ def read_card(path: Path, channels: int) -> Card:
 
 
 def _card(said: dict[str, Any], channels: int) -> Card:
+    sha256, model, dataset = (str(said.get(name, "")) for name in ("sha256", "model", "dataset"))
     normalization, resize, labels = (said.get(name) for name in ("normalization", "resize", "labels"))
     return Card(
-        *(str(said.get(name, "")) for name in ("sha256", "model", "dataset")),
+        sha256,
+        model,
+        dataset,
         None if normalization is None else _normalization(normalization, channels),
         None if resize is None else checked_resize(Resize(**resize)),
         None if labels is None else _labels(labels),

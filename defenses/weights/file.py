@@ -94,10 +94,16 @@ def _inside(arrays: Arrays, channels: int) -> Normalization | None:
     names = normalizer(arrays)
     if names is None:
         return None
-    mean, std = (np.asarray(arrays[name], np.float64).ravel().tolist() for name in names)
-    return checked(
-        Normalization(*(tuple(part * channels if len(part) == 1 else part) for part in (mean, std))), channels
-    )
+    mean, std = (_numbers(name, arrays[name], channels) for name in names)
+    return checked(Normalization(mean, std), channels)
+
+
+def _numbers(name: str, array: np.ndarray, channels: int) -> tuple[float, ...]:
+    """The array's numbers as they are written: 0.485 for the float32 next to it."""
+    if array.size not in (1, channels):
+        raise ValueError(f"normalization needs 1 or {channels} numbers in {name}, got shape {array.shape}")
+    numbers = tuple(float(str(number)) for number in array.ravel())
+    return numbers * channels if len(numbers) == 1 else numbers
 
 
 def _found(name: str, dataset: str, seed: int, folders: Folders) -> Path:

@@ -229,11 +229,11 @@ def wrapped(place, params, mean=MEAN, std=STD, **card) -> Path:
 
 
 def test_a_normalisation_in_the_file_is_used(place, params):
-    said = {"mean": MEAN.tolist(), "std": STD.tolist()}
+    said = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
     carded(place, params, normalization=said)
     expected = zoo.classifier("resnet20", "cifar10", 0, place)
     path = wrapped(place, params)
-    for card in ({}, {"normalization": said}, {"normalization": {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}}):
+    for card in ({}, {"normalization": said}, {"normalization": {"mean": MEAN.tolist(), "std": STD.tolist()}}):
         path.with_suffix(".json").write_text(json.dumps(card))
         found = zoo.classifier("resnet20", "cifar10", 0, place)
         np.testing.assert_array_equal(scores(found), scores(expected))
@@ -254,10 +254,18 @@ def test_a_card_that_contradicts_the_file_is_refused(place, params):
         zoo.classifier("resnet20", "cifar10", 0, place)
 
 
-@pytest.mark.parametrize(("mean", "std"), [(MEAN[:2], STD), (MEAN, STD * 0), (MEAN, -STD), (MEAN, STD * np.nan)])
-def test_a_normalisation_in_the_file_that_is_none_is_refused(place, params, mean, std):
+@pytest.mark.parametrize(
+    ("mean", "std", "words"),
+    [
+        (MEAN[:2], STD, r"needs 1 or 3 numbers in mu, got shape \(1, 2, 1, 1\)"),
+        (MEAN, STD * 0, "needs 3 means and as many std > 0, all finite"),
+        (MEAN, -STD, "needs 3 means and as many std > 0, all finite"),
+        (MEAN, STD * np.nan, "needs 3 means and as many std > 0, all finite"),
+    ],
+)
+def test_a_normalisation_in_the_file_that_is_none_is_refused(place, params, mean, std, words):
     wrapped(place, params, mean, std)
-    with pytest.raises(ValueError, match=r"abc\.safetensors: normalization needs 3 means and as many std > 0"):
+    with pytest.raises(ValueError, match=rf"abc\.safetensors: .*{words}"):
         zoo.classifier("resnet20", "cifar10", 0, place)
 
 
