@@ -12,10 +12,10 @@ import numpy as np
 from ml_dtypes import bfloat16
 from safetensors import SafetensorError, deserialize
 
-from defenses.files.shards import digest, is_index, require_no_shard, shards
+from defenses.files.checkpoint_parts.shards import digest, is_index, require_no_shard, shards
+from defenses.files.checkpoint_parts.weight_sets import WHOLE, Sets, chosen
+from defenses.files.checkpoint_parts.wrappers import unwrapped
 from defenses.files.torch_pickle import read_archive, read_legacy
-from defenses.files.weight_sets import WHOLE, Sets, chosen
-from defenses.files.wrappers import unwrapped
 
 _SAFETENSORS, _TORCH = "safetensors", "PyTorch"
 _FORMATS = {".safetensors": _SAFETENSORS, ".pth": _TORCH, ".th": _TORCH, ".pt": _TORCH, ".bin": _TORCH}

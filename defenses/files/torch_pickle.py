@@ -13,9 +13,9 @@ from functools import cache
 import numpy as np
 
 from defenses.files import pickle_machine
-from defenses.files.inert import INERT, INERT_STATES
+from defenses.files.checkpoint_parts.inert import INERT, INERT_STATES
+from defenses.files.checkpoint_parts.weight_sets import WHOLE, Sets
 from defenses.files.torch_tensors import TENSORS, Storage, Tensor, storage, view
-from defenses.files.weight_sets import WHOLE, Sets
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001

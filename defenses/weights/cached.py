@@ -18,7 +18,7 @@ from jaxtyping import PyTree
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from defenses.files.shards import INDEX
+from defenses.files.checkpoint_parts.shards import INDEX
 
 CARD_VERSIONS = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from defenses.classifiers.architecture import Architecture
-from defenses.files.wrappers import is_average_count, normalizer
+from defenses.files.checkpoint_parts.wrappers import is_average_count, normalizer
 from defenses.weights.cached import named
 
 OWN_NAMES = "own names"

@@ -8,10 +8,10 @@ import numpy as np
 from defenses.data.normalization import NORMALIZATIONS, UNCHANGED, Normalization, checked
 from defenses.data.sources import image_shape
 from defenses.files.checkpoint import read_chosen
+from defenses.files.checkpoint_parts.shards import digest
+from defenses.files.checkpoint_parts.wrappers import Arrays, normalizer
 from defenses.files.folders import Folders
 from defenses.files.resize import Resize
-from defenses.files.shards import digest
-from defenses.files.wrappers import Arrays, normalizer
 from defenses.training.recipe import AUGMENTATION_OF, RECIPES
 from defenses.weights.cached import card_path
 from defenses.weights.card import Card, read_card

@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors.numpy import save
 
 from defenses.data import cifar10, mnist
-from defenses.data.class_folders import class_folders
+from defenses.data.picture_folder import picture_folder
 from defenses.files.checkpoint import read_arrays, read_sets
 from defenses.files.resize import Resize
 from tests.defenses.files.torch_files import archive, dictionary, legacy, plain, saved
@@ -271,7 +271,7 @@ def pictures(folder: Path, suffix: str, resize: Resize | None) -> Case:
         Image.fromarray(picture).save(folder / f"{name}{suffix}")
 
     def read(_: Path) -> np.ndarray:
-        return class_folders(folder, resize).test.images[:]
+        return picture_folder(folder, resize).test.images[:]
 
     expected = read(folder)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defenses.data.class_folders import class_folders
+from defenses.data.picture_folder import picture_folder
 from defenses.files.png import require_whole
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
@@ -28,7 +28,7 @@ def altered(folder, change):
 
 def test_a_whole_file(folder):
     altered(folder, lambda content: content + b"something behind it")
-    np.testing.assert_array_equal(class_folders(folder).test.images[:][0] * 255, PIXELS)
+    np.testing.assert_array_equal(picture_folder(folder).test.images[:][0] * 255, PIXELS)
 
 
 def flipped(content):
@@ -57,7 +57,7 @@ def test_a_changed_file_is_refused(name, folder):
     change, message = CHANGES[name]
     path = altered(folder, change)
     with pytest.raises(ValueError, match=message) as refusal:
-        class_folders(folder).test.images[:]
+        picture_folder(folder).test.images[:]
     assert str(refusal.value).startswith(f"{path}: ")
 
 

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from defenses.files.checkpoint import read_arrays
-from defenses.files.wrappers import normalizer, unwrapped
+from defenses.files.checkpoint_parts.wrappers import normalizer, unwrapped
 from tests.defenses.files.torch_files import WRITERS, archive, saved
 
 NETWORK = {"conv1.weight": np.ones((2, 3), np.float32), "layer1.0.bn1.bias": np.zeros(4, np.float32)}

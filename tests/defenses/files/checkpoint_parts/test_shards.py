@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from defenses.files.checkpoint import read_arrays
-from defenses.files.shards import digest
+from defenses.files.checkpoint_parts.shards import digest
 from defenses.weights.cached import card_path
 from tests.defenses.files.torch_files import archive, saved
 

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from defenses.files.checkpoint import read_arrays, read_chosen, read_sets
-from defenses.files.weight_sets import AVERAGED, ORDER, RAW, WHOLE, chosen
+from defenses.files.checkpoint_parts.weight_sets import AVERAGED, ORDER, RAW, WHOLE, chosen
 from tests.defenses.files.torch_files import WRITERS, archive, dictionary, plain, storage, tensor
 
 SCALARS = dictionary(accuracy=tensor((), ()))

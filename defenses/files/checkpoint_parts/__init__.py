@@ -1,0 +1,1 @@
+"""What a checkpoint has besides arrays: several files, several sets of weights, wrappers, and what a run left there."""
