@@ -116,7 +116,7 @@ class _Machine:
     def new(self, _: object) -> None:
         _, target = self.stack.pop(), self.stack.pop()
         if type(target) is not _Global or self.allowed[target] is not opaque:
-            raise ValueError("holds a pickle that makes an instance of what is no class")
+            raise ValueError("refuses the pickle opcode NEWOBJ: only classes that are passed over have instances")
         self.stack.append(opaque())
 
     def build(self, _: object) -> None:

@@ -72,9 +72,9 @@ REFUSED = {
     "too few bytes": (plain(np.float64(1)).replace(b"f8", b"f4"), "has not the bytes of its dtype"),
     "parser": (b"cargparse\nArgumentParser\n)\x81", r"refuses argparse\.ArgumentParser"),
     "default dictionary": (plain(collections.defaultdict(list)), r"refuses collections\.defaultdict"),
-    "instance of a function": (b"cnumpy\ndtype\n)\x81", "makes an instance of what is no class"),
-    "instance of an instance": (NAMESPACE + b")\x81", "makes an instance of what is no class"),
-    "instance of a string": (plain("argparse Namespace") + b")\x81", "makes an instance of what is no class"),
+    "instance of a function": (b"cnumpy\ndtype\n)\x81", "refuses the pickle opcode NEWOBJ: only classes"),
+    "instance of an instance": (NAMESPACE + b")\x81", "refuses the pickle opcode NEWOBJ: only classes"),
+    "instance of a string": (plain("argparse Namespace") + b")\x81", "refuses the pickle opcode NEWOBJ: only classes"),
     "items of options": (NAMESPACE + plain("a") + plain(1) + b"s", "sets items of what is no dictionary"),
     "a call in options": (NAMESPACE + plain({"a": Evil("x")}) + b"b", r"refuses posix\.system"),
 }
