@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from defenses.data.dataset import Images, Split
+from defenses.data.inputs import as_labels, check_image_axes
 from defenses.model import Model, bare
 from defenses.training.progress import watched
 
@@ -31,15 +32,17 @@ def accuracy(model: Model, split: Split, seed: int) -> Accuracy:
     """Measure the model; each image is queried once.
 
     Image i has the key `fold_in(key(seed), i)`. Raises ValueError when the images do not
-    have the shape that the model takes, and when a score is not finite.
+    have the shape that the model takes, the labels are not one class an image, and when a score is not finite.
     """
+    labels = as_labels(split.labels, len(split.images))
     predicted, seconds = predictions(model, split.images, seed)
-    share, images = float(np.mean(predicted == split.labels)), len(split.images)
+    share, images = float(np.mean(predicted == labels)), len(split.images)
     return Accuracy(images, share, math.sqrt(share * (1 - share) / images), images / seconds)
 
 
 def predictions(model: Model, images: Images, seed: int) -> tuple[np.ndarray, float]:
     """Classes (n,) int of the images, and the seconds of the forward passes; keys and errors as above."""
+    check_image_axes(images.shape)
     if model.image_shape not in (None, images.shape[1:]):
         raise ValueError(
             f"dataset must hold images of shape {model.image_shape} for {bare(model).name}, got {images.shape[1:]}"

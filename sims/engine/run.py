@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from defenses.ranges import check_counts
 from sims.attacks.attack import Attack
+from sims.engine.arguments import checked
 from sims.engine.checkpoint import fingerprint, load_state, save_state
 from sims.engine.host_loop import run_on_host
 from sims.engine.slots import FOOLED, RUNNING, Queue, RunPlan, compiled_advance, compiled_start
@@ -108,15 +109,15 @@ def run_attack(
     many images have left and how many rows were evaluated in all. starts: for each image one that may be adversarial;
     attacks that walk in begin there. settled: images that are left alone; nothing is asked for them, and they end as
     they are with the status "gave up".
-    Raises ValueError for images that are not finite or leave [0, 1], labels outside [0, classes), lengths that
-    differ, an oracle of another feedback than the attack's, a stopping rule for an attack that never stops, or a
-    checkpoint that is damaged or of another run.
+    The arrays may be whatever NumPy takes for an array, such as tensors.
+    Raises ValueError for images that are not finite, leave [0, 1] or have another order of axes, labels that are no
+    classes or outside [0, classes), lengths that differ, an oracle of another feedback than the attack's, a stopping
+    rule for an attack that never stops, or a checkpoint that is damaged or of another run.
     """
-    starts = images if starts is None else starts
-    _check(attack, oracle, images, labels, ids, starts)
+    given = checked(attack, oracle, images, labels, ids, starts)
     check_stopping(attack, schedule.stopping)
     started = time.perf_counter()
-    queue = queue_of(key, images, labels, ids, starts, settled)
+    queue = queue_of(key, *given, settled)
     compiled = interface(oracle, attack.width) if isinstance(oracle, HostOracle) else oracle
     plan = run_plan(attack, compiled, schedule, len(images))
     state = compiled_start(plan, compiled.params, queue)
@@ -199,37 +200,8 @@ def _is_key(array) -> bool:
     return jnp.issubdtype(jnp.result_type(array), jax.dtypes.prng_key)
 
 
-def _check(attack: Attack, oracle: Oracle | HostOracle, images, labels, ids, starts) -> None:
-    if attack.feedback != oracle.feedback:
-        raise ValueError(f"oracle must answer with {attack.feedback} for {attack.name}, got {oracle.feedback}")
-    check_images(images, labels)
-    if np.shape(starts) != np.shape(images) or not ((np.asarray(starts) >= 0) & (np.asarray(starts) <= 1)).all():
-        raise ValueError(f"starts must be {np.shape(images)} in [0, 1], like the images, got {np.shape(starts)}")
-    if oracle.num_classes is not None and np.max(labels) >= oracle.num_classes:
-        raise ValueError(f"labels must be < {oracle.num_classes}, the victim's classes, got {np.max(labels)}")
-    if len(ids) != len(images):
-        raise ValueError(f"ids must have {len(images)} entries, one per image, got {len(ids)}")
-
-
 def check_stopping(attack: Attack, stopping: StoppingRule) -> None:
     """Raise ValueError for a stopping rule where no image leaves before its budget is spent."""
     if attack.minimizes and stopping != FIRST_SUCCESS:
         allowed = "first-success where an attack lowers its distance (epsilon inf)"
         raise ValueError(f"stopping must be {allowed}, got {str(stopping)!r}")
-
-
-def check_images(images, labels) -> None:
-    """Raise ValueError unless there are images, finite and in [0, 1], with as many labels >= 0."""
-    images, labels = np.asarray(images), np.asarray(labels)
-    if len(images) == 0 or len(labels) != len(images):
-        raise ValueError(f"labels must have one entry per image (at least one), got {len(labels)} for {len(images)}")
-    if not np.isfinite(images).all():
-        raise ValueError(f"images must be finite, image {_first_bad(~np.isfinite(images))} is not")
-    if images.min() < 0 or images.max() > 1:
-        raise ValueError(f"images must be in [0, 1], got values from {images.min():g} to {images.max():g}")
-    if labels.min() < 0:
-        raise ValueError(f"labels must be >= 0, got {labels.min()}")
-
-
-def _first_bad(mask: np.ndarray) -> int:
-    return int(np.argmax(mask.reshape(len(mask), -1).any(axis=1)))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from defenses.data.inputs import as_images, as_labels
 from sims.engine.checkpoint import fingerprint
 from sims.victims.host import NO_CLASS, HostOracle, identity, read_replies
 from sims.victims.oracle import Answer, Oracle, fools, known
@@ -29,7 +30,10 @@ def times_fooled(
     labels: as the oracle takes them. tile: rows per forward pass; the one of the attack, so that a deterministic
     victim answers with the bits that the attack saw. A victim on the host, whose oracle answers with labels, is asked
     for a tile at a time; one that remembers the names of requests gives fresh draws where the oracle's `run` is new.
+    Raises ValueError for images or labels of another shape.
     """
+    images = as_images(images)
+    labels = as_labels(labels, len(images))
     if isinstance(oracle, HostOracle):
         return _fooled_on_host(oracle, images, labels, draws, tile)
     return _over_draws(_fooled, key, oracle, images, labels, draws, tile)
@@ -40,9 +44,10 @@ def times_predicted(
 ) -> Int[np.ndarray, "n classes"]:
     """(n, classes) how often each class is predicted in `draws` >= 1 fresh draws; an answer not finite is no class.
 
-    oracle: answers with labels, of known `num_classes`. tile: as in `times_fooled`.
+    oracle: answers with labels, of known `num_classes`. images, tile: as in `times_fooled`.
     """
     assert oracle.feedback == "label"
+    images = as_images(images)
     return _over_draws(_predicted, key, oracle, images, np.zeros(len(images), np.int32), draws, tile)
 
 
@@ -66,6 +71,7 @@ def summed_scores(
 ) -> Float[np.ndarray, "n classes"]:
     """(n, classes) the sum of the scores over `draws` >= 1 fresh draws. oracle: answers with scores."""
     assert oracle.feedback == "scores"
+    images = as_images(images)
     return _over_draws(_scores, key, oracle, images, np.zeros(len(images), np.int32), draws, tile)
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from defenses.data.inputs import as_images, as_labels
 from defenses.model import Model
 from sims.victims.losses import margin_loss
 from sims.victims.oracle import Loss
@@ -41,7 +42,7 @@ def measure(
 
     Draws come in equal batches of a size set by the image; a model that has no draw is asked twice. The gradient is
     the mean over the same draws, and nan of a model that has none. A model on the host, into which nobody can look,
-    has nan throughout. Raises ValueError for fewer draws.
+    has nan throughout. Raises ValueError for fewer draws, and for images or labels of another shape.
     """
     if model.host is not None:
         unknown = np.full(len(images), np.nan)
@@ -68,7 +69,7 @@ def loss_variance(
 ) -> Callable[[Key[Array, ""], PyTree, Images, Labels, int], tuple[np.ndarray, np.ndarray]]:
     """The function (key, params of the model, images, labels, draws >= 2) -> V (n,) and its standard error (n,).
 
-    Compiled once for all params; draws as in `measure`.
+    Compiled once for all params; draws and errors as in `measure`.
     """
     losses_of = jax.jit(_losses(model, loss))
 
@@ -93,9 +94,11 @@ def _losses(model: Model, loss: Loss):
 
 
 def _batches(key: Key[Array, ""], images: Images, labels: Labels, draws: int) -> Iterator[tuple[Array, Array, Array]]:
-    """Per image: the keys of its draws (batches, size), the image, its label. ValueError when draws < 2."""
+    """Per image: the keys of its draws (batches, size), the image, its label. Raises as `measure` does."""
     if draws < 2:
         raise ValueError(f"draws must be >= 2, got {draws}")
+    images = as_images(images)
+    labels = as_labels(labels, len(images))
     batches = -(-draws // max(FEWEST_ROWS, NUMBERS_PER_BATCH // images[0].size))
     for i, (image, label) in enumerate(zip(jnp.asarray(images), jnp.asarray(labels), strict=True)):
         yield jax.random.split(jax.random.fold_in(key, i), (batches, -(-draws // batches))), image, label

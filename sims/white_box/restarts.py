@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from defenses.data.inputs import as_images, as_labels
 from defenses.model import Model
 from defenses.names import Choice
 from sims.attacks.attack import Attack, Threat
@@ -108,8 +109,10 @@ def _runs_of_member(choice: Choice) -> Iterator[Run]:
 
 
 def with_restarts(key: Key[Array, ""], choice: Choice, plan: AttackPlan, victim: Victim, model: Model) -> Outcome:
-    """Attack the victim's images on `model` by that attack; ValueError as the attack raises it."""
-    images, labels, draws = victim.images, victim.labels, plan.selections if model.randomized else 1
+    """Attack the victim's images on `model` by that attack; raises ValueError as it does, or for other shapes."""
+    images = as_images(victim.images)
+    labels = as_labels(victim.labels, len(images))
+    victim, draws = victim._replace(images=images, labels=labels), plan.selections if model.randomized else 1
     judge, selection = oracle_of(model, "label"), jax.random.fold_in(key, SELECTION_STREAM)
 
     def fooled_by(candidates: np.ndarray) -> np.ndarray:

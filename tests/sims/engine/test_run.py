@@ -214,6 +214,9 @@ BAD_INPUTS = {
     "class": (lambda x, y: (x, y + 4), "labels must be < 4, the victim's classes"),
     "lengths": (lambda x, y: (x, y[1:]), "labels must have one entry per image"),
     "empty": (lambda x, y: (x[:0], y[:0]), "at least one"),
+    "channels first": (lambda x, y: (np.moveaxis(x, -1, 1), y), r"must be \(n, h, w, c\).* got \(64, 1, 6, 6\)"),
+    "greyscale": (lambda x, y: (x[..., 0], y), r"got \(64, 6, 6\): greyscale\?"),
+    "one-hot": (lambda x, y: (x, np.eye(4)[y]), r"got \(64, 4\): one-hot\?"),
 }
 
 
@@ -222,6 +225,22 @@ def test_bad_input_is_named(spoil, message):
     x, y = spoil(IMAGES, LABELS)
     with pytest.raises(ValueError, match=message):
         run_attack(KEY, SQUARE, ORACLE, x, y, IDS, Schedule(BUDGET))
+
+
+def test_a_white_box_attack_wants_goals():
+    attack, oracle = SQUARE._replace(feedback="gradient"), ORACLE._replace(feedback="gradient")
+    for goals, message in [
+        (LABELS, r"must be goals \(64, 2\), the true class and a rival, got \(64,\)"),
+        (np.stack([LABELS, LABELS + 4], axis=1), "labels must be < 4"),
+        (np.stack([LABELS, LABELS - 4], axis=1), "labels must be >= 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            run_attack(KEY, attack, oracle, IMAGES, goals, IDS, Schedule(BUDGET))
+
+
+def test_lists_are_arrays_too():
+    result = run_attack(KEY, SQUARE, ORACLE, IMAGES.tolist(), LABELS.tolist(), IDS.tolist(), Schedule(BUDGET, 16, 8))
+    assert same(result, run(SQUARE))
 
 
 @pytest.mark.parametrize(("setting", "value"), [("query_budget", 0), ("tile", 0), ("chunk", 0), ("rows", 63)])
