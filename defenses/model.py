@@ -1,6 +1,8 @@
 """What stands behind a query interface: the record that every experiment, attack and measurement takes."""
 
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple, Optional
 
 import jax
@@ -13,6 +15,7 @@ from defenses.defense import Defense
 
 AVERAGES = ("logits", "probabilities", "votes")
 BEHIND_STREAM = 2**31 - 1  # the key of what stands behind a defence, where it is random itself
+SUM_ROUNDING = 0.01  # of a row of probabilities, in half precision
 
 
 class Model(NamedTuple):
@@ -140,6 +143,21 @@ def hosted(name: str, answer: Callable[[np.ndarray, str], Any], num_classes: int
         return jax.pure_callback(answered, shape, jax.random.key_data(keys), images, vmap_method="sequential")
 
     return Model(name, (), scores, num_classes, randomized, has_gradient=False, host=answer)
+
+
+def say_of_probabilities(name: str, scores: Float[np.ndarray, "n classes"]) -> None:
+    """Say in one line on stderr, once a name, that a model answers with probabilities, if its scores are such rows.
+
+    In float32 the largest round to 1, and what a score attack gains is hidden.
+    """
+    if (scores >= 0).all() and (np.abs(scores.sum(axis=1) - 1) < SUM_ROUNDING).all():
+        _say_of_probabilities(name)
+
+
+@cache
+def _say_of_probabilities(name: str) -> None:
+    hidden = "near 1 they round to 1 and hide what a score attack gains, so that the model looks more robust than it is"
+    print(f"{name} seems to return probabilities: {hidden}; return logits", file=sys.stderr)
 
 
 def _behind(inner: Model, keys: Key[Array, " n"]) -> Key[Array, " n"]:

@@ -67,7 +67,7 @@ def build(chain: Chain, site: Site) -> Callable[[Model], Model]:
 
     def guarded(model: Model) -> Model:
         if nothing and model.host is not None:
-            return model._replace(name=str(chain))  # the engine goes on asking it for exactly the rows that wait
+            return model._replace(name=str(chain), behind=model)  # the engine asks it for exactly the rows that wait
         for guard in reversed(guards):
             model = guard(model)
         return model._replace(name=str(chain))

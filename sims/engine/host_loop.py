@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Shaped
 
+from defenses.model import say_of_probabilities
 from sims.engine.checkpoint import fingerprint, save_state
 from sims.engine.journal import append_reply, read_journal
 from sims.engine.slots import (
@@ -85,6 +86,8 @@ def _journaled(oracle: HostOracle, mark: str, journal: Path | None):
         if request in known:
             return known[request], False
         reply = read_replies(oracle, oracle.victim(images, request), len(images))
+        if totals[0] == 0 and oracle.feedback != "label":  # the first call of a run
+            say_of_probabilities(oracle.name, reply)
         if journal is not None:
             append_reply(journal, mark, request, reply)
         return reply, True

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from defenses.model import Model
+from defenses.model import Model, bare
 from sims.victims.losses import margin_loss
 from sims.victims.oracle import Answer, Loss, Oracle, averaged, fools, oracle_of, reveal_of
 
@@ -69,7 +69,7 @@ def seen_by(
     """
     if model.host is None:
         return oracle_of(model, feedback, targeted=targeted, loss=loss, average=average)
-    return HostOracle(model.name, feedback, model.host, model.num_classes, targeted, loss, average, run)
+    return HostOracle(bare(model).name, feedback, model.host, model.num_classes, targeted, loss, average, run)
 
 
 def plain_victim(function: Callable[[Float[np.ndarray, "n h w c"]], Any]):
@@ -123,7 +123,7 @@ def read_replies(oracle: HostOracle, returned: Any, rows: int) -> Shaped[np.ndar
     expected = f"float scores {shape}" + (f" or integer labels {(rows,)}" if only_labels else "")
     try:
         found = np.asarray(returned)
-    except ValueError as error:
+    except Exception as error:  # of any kind that a tensor's own conversion raises
         raise ValueError(f"{oracle.name} must return {expected}, got no array: {error}") from error
     if found.shape == shape and np.issubdtype(found.dtype, np.floating):
         return _classes(_float32(found)) if only_labels else _float32(found)

@@ -194,6 +194,11 @@ def test_the_name_of_a_run_is_in_its_requests():
     assert not set(witnesses[0].requests) & set(witnesses[1].requests)
 
 
+class FollowsGradients:
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
 WRONG = {
     "shape": ("loss", np.zeros((5, 3)), r"mine must return float scores \(5, 4\), got float64 \(5, 3\)"),
     "rows": ("scores", np.zeros((4, 4)), r"got float64 \(4, 4\)"),
@@ -203,6 +208,7 @@ WRONG = {
     "ragged": ("loss", [[1.0], [1.0, 2.0]], "got no array"),
     "labels-for-loss": ("loss", np.zeros(5, int), r"float scores \(5, 4\), got int64 \(5,\)"),
     "float-labels": ("label", np.zeros(5), r"or integer labels \(5,\), got float64 \(5,\)"),
+    "a tensor": ("loss", FollowsGradients(), r"float scores \(5, 4\), got no array: .* requires grad"),
     "bool-labels": ("label", np.zeros(5, bool), "got bool"),
     "label-above": ("label", np.array([0, 1, 4, 5, 0]), r"mine must return labels in \[0, 4\), got 4"),
     "label-below": ("label", np.array([0, -1, 1, 1, 1]), r"labels in \[0, 4\), got -1"),
@@ -265,6 +271,26 @@ def test_an_average_is_of_fresh_replies():
     mean = replies.reshape(2, 3, CLASSES).mean(axis=1)
     np.testing.assert_allclose(answer.value, mean, rtol=1e-5)
     assert np.array_equal(answer.fooled, mean.argmax(axis=1) != labels)
+
+
+def test_a_victim_that_answers_with_probabilities_is_told_of_once(capsys):
+    """Where its scores are looked at: not to a decision attack, which sees their order alone."""
+
+    def probabilities(rows):
+        return np.exp(scores(rows)) / np.exp(scores(rows)).sum(axis=1, keepdims=True)
+
+    def nearly(rows):
+        return probabilities(rows) * 0.9
+
+    run(plain_victim(probabilities), LABEL, name="their order")
+    run(plain_victim(nearly), name="another sum")
+    run(plain_victim(scores), name="logits")
+    assert capsys.readouterr().err == ""
+    for attack in (WALK, WALK, WIDE):
+        run(plain_victim(probabilities), attack, name="softmax")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("softmax seems to return probabilities")
+    assert line.endswith("return logits")
 
 
 def test_one_compilation_serves_other_victims_and_resumed_runs(tmp_path, monkeypatch):
