@@ -22,7 +22,8 @@ class Model(NamedTuple):
     """A defended classifier, whatever it is made of: a pure function of parameters, one key per row, and images.
 
     name: for tables. params: any pytree of arrays.
-    scores: (params, (n,) typed keys, (n, h, w, c) float32 images in [0, 1] or outside) -> (n, num_classes) float32.
+    scores: (params, (n,) typed keys, (n, h, w, c) float32 images in [0, 1] or outside) -> (n, num_classes) float32,
+        logits rather than probabilities. A row's scores depend on that row's image and key alone.
     num_classes: length of a row of scores.
     randomized: static; False means that the keys are ignored, hence V(x) = 0.
     passes: forward passes of the classifier that one answer costs the defender; reported, never billed as queries.

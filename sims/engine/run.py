@@ -103,13 +103,12 @@ def run_attack(
 
     oracle: a jitted victim, or one that the host asks: any callable or a service (`sims.victims.host`). The latter is
     asked once an iteration, never for padding, and its replies are kept beside the checkpoint as they come.
-    images: float32 in [0, 1]. labels: true classes, in [0, classes), or the targets of a targeted oracle, or what else
-    the oracle takes, a row per image. ids: name the images' random streams (their index in the dataset). checkpoint:
-    file the state is saved to after every chunk, and resumed from when it exists. on_chunk: told after every chunk how
-    many images have left and how many rows were evaluated in all. starts: for each image one that may be adversarial;
-    attacks that walk in begin there. settled: images that are left alone; nothing is asked for them, and they end as
-    they are with the status "gave up".
-    The arrays may be whatever NumPy takes for an array, such as tensors.
+    images: float32 in [0, 1]. labels: true classes, in [0, classes), or the targets of a targeted oracle, or the goals
+    (n, 2) of a white-box attack, the true class and a rival. ids: name the images' random streams (their index in the
+    dataset). checkpoint: file the state is saved to after every chunk, and resumed from when it exists. on_chunk: told
+    after every chunk how many images have left and how many rows were evaluated in all. starts: for each image one that
+    may be adversarial; attacks that walk in begin there. settled: images that are left alone; nothing is asked for
+    them, and they end as they are with the status "gave up". What NumPy takes for an array is one, such as a tensor.
     Raises ValueError for images that are not finite, leave [0, 1] or have another order of axes, labels that are no
     classes or outside [0, classes), lengths that differ, an oracle of another feedback than the attack's, a stopping
     rule for an attack that never stops, or a checkpoint that is damaged or of another run.

@@ -28,9 +28,10 @@ class HostOracle:
 
     name: tells it from other victims, in its errors and in a checkpoint; not empty.
     feedback: "scores", "loss" or "label", what the attacker sees.
-    victim: (images (n, h, w, c) float32 in [0, 1], request) -> scores (n, num_classes) float, or, for feedback
-        "label", the classes (n,) integer. request: names the call; a call repeated after an interruption has the same
-        one, and only such a call (see `sims.engine.host_loop`).
+    victim: (images (n, h, w, c) float32 in [0, 1], request) -> scores (n, num_classes) float, logits rather than
+        probabilities, or, for feedback "label", the classes (n,) integer; an answer depends on its own row, not on the
+        rest of the call (a network is in evaluation mode). request: names the call; a call repeated after an
+        interruption has the same one, and only such a call (see `sims.engine.host_loop`).
     num_classes: >= 2.
     targeted: a row fools when its class is its label, and the loss is turned round.
     loss: what feedback "loss" reveals of the scores.

@@ -6,9 +6,9 @@ The protocol, in full. The client sends `POST <url>` with
     Idempotency-Key: 64 hexadecimal digits that name the request
 
 and as its body one array in NumPy's npy format: images (n, h, w, c) float32 in [0, 1]. The service answers with status
-200 and one npy array as the body: scores (n, classes) of any float type, or labels (n,) of any integer type. Anything
-that goes wrong for a moment is 429 or 5xx, with a Retry-After header if it likes; the client waits and sends the very
-same request again, under the same key. Redirects are not followed.
+200 and one npy array as the body: scores (n, classes) of any float type, logits rather than probabilities, or labels
+(n,) of any integer type. Anything that goes wrong for a moment is 429 or 5xx, with a Retry-After header if it likes;
+the client waits and sends the very same request again, under the same key. Redirects are not followed.
 
 A service that remembers its answers by their keys, and looks there first, evaluates and counts each request once,
 whatever is lost on the way; a request that arrives while the first of its key is still being worked on has to wait for

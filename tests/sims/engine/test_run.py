@@ -3,6 +3,7 @@
 import dataclasses
 import multiprocessing
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -239,7 +240,9 @@ def test_a_white_box_attack_wants_goals():
 
 
 def test_lists_are_arrays_too():
-    result = run_attack(KEY, SQUARE, ORACLE, IMAGES.tolist(), LABELS.tolist(), IDS.tolist(), Schedule(BUDGET, 16, 8))
+    pixels: Any = IMAGES.tolist()
+    classes: Any = LABELS.tolist()
+    result = run_attack(KEY, SQUARE, ORACLE, pixels, classes, IDS, Schedule(BUDGET, 16, 8))
     assert same(result, run(SQUARE))
 
 
