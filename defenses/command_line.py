@@ -30,10 +30,24 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command spelt by `arguments`; returns 0, or 2 on bad input with one line on stderr."""
     try:
         parsed(arguments).run()
-    except (ValueError, OSError) as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return BAD_INPUT
+    except Exception as error:
+        return answer(error)
     return 0
+
+
+def answer(error: Exception) -> int:
+    """Print one line for bad input, or for what the machine cannot hold, and return the exit status; raise any other.
+
+    A device without room raises XlaRuntimeError, which is told from others by its text.
+    """
+    lacks_room = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    if lacks_room:
+        print(f"error: too little memory: {printable(str(error))}", file=sys.stderr)
+    elif isinstance(error, ValueError | OSError | OverflowError):
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+    else:
+        raise error
+    return BAD_INPUT
 
 
 def printable(message: str) -> str:

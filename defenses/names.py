@@ -6,7 +6,7 @@ there is the choice, a row of the table with its settings checked.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -95,6 +95,18 @@ def several(kind: type, read: Callable[[str], Any], metavar: str) -> PrimitiveCo
     )
 
 
+def read_number(text: str) -> float:
+    """`0.03`, `inf`, or a fraction as radii are written, `8/255`; ValueError for any other text."""
+    above, slash, below = text.partition("/")
+    try:
+        return float(above) / float(below) if slash else float(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"must be a number such as 0.03 or 8/255, got {text!r}") from None
+
+
+NumberOption = Annotated[float, one(float, read_number, "FLOAT|N/M")]
+
+
 def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -110,7 +122,7 @@ def _read(name: str, text: str, default: Any) -> Any:
             raise ValueError(f"{name} must be true or false, got {text!r}")
         return text == "true"
     try:
-        return type(default)(text)
+        return int(text) if isinstance(default, int) else read_number(text)
     except ValueError:
         kind = "an integer" if isinstance(default, int) else "a number"
         raise ValueError(f"{name} must be {kind}, got {text!r}") from None

@@ -20,12 +20,13 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from defenses.command_line import printable
+from defenses.command_line import answer
 from defenses.commands.tables import print_table
 from defenses.files.folders import Folders, data_folder
 from sims import records
+from sims.attacks.attack import Threat, covers_box
 from sims.attacks.listing import list_attacks
-from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, find_experiment
+from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, check_memory, find_experiment
 from sims.white_box.listing import list_white_box
 
 Config = TypeVar("Config")
@@ -64,9 +65,8 @@ def main(argv: Sequence[str]) -> int:
         if experiment is None:
             return _list()
         return _run(argv[0], experiment, _parse(argv[0], experiment, argv[1:]))
-    except (ValueError, OSError) as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
+    except Exception as error:
+        return answer(error)
 
 
 def _list() -> int:
@@ -108,17 +108,22 @@ def _one_complaint() -> Iterator[None]:
         words = words.split(" For full helptext")[0].split(" Argument helptext:")[0]
         line = re.sub(r"^Value error Error parsing config[.\w]*: ", "", words)
         line = re.sub(r"^Value error Error parsing --[-\w]+: (?=.* must be )", "", line)  # it names its setting itself
+        line = re.sub(r"^Value error Error parsing (--[-\w]+):", r"\1:", line)
         raise ValueError(line or "the options could not be read") from None
 
 
 def _run(name: str, experiment: Experiment, command: Command) -> int:
     if command.recheck is not None:
         return _recheck(name, experiment, command, command.recheck)
+    plan = experiment.plan(command.config)
     if command.dry_run:
-        return _show_plan(experiment.plan(command.config), command.json)
+        _warn(experiment.threats(command.config))
+        return _show_plan(plan, command.json)
+    check_memory(plan)
     records.prepare(command.out, name)
     folders = Folders(command.out / "models", command.data_dir)
     inputs = experiment.inputs(command.config, folders)
+    _warn(experiment.threats(command.config))
     folder = records.record_folder(command.out, name, command.config, inputs)
     known = (folder / "manifest.json").exists()
     record = records.recall(folder) if known else _compute(name, experiment, command, folders, inputs, folder)
@@ -129,6 +134,14 @@ def _run(name: str, experiment: Experiment, command: Command) -> int:
         _show(name, report, experiment.columns)
         print(f"{'already done' if known else 'done'}: {folder}")
     return 0 if report.get("ok", True) else 1
+
+
+def _warn(threats: list[Threat]) -> None:
+    """One line on stderr for a radius that was meant in units of 1/255."""
+    covering = [threat.epsilon for threat in threats if covers_box(threat)]
+    if covering:
+        epsilon = f"{covering[0]:g}"
+        print(f"warning: epsilon {epsilon} covers the whole box [0, 1]; is it {epsilon}/255?", file=sys.stderr)
 
 
 def _recheck(name: str, experiment: Experiment, command: Command, folder: Path) -> int:
@@ -168,9 +181,10 @@ def _compute(
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Any]:
-    """A bar per task on stderr: done, total, time left."""
+    """A bar per task on stderr, where that is a terminal: done, total, time left; they disappear at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks: dict[str, Any] = {}
 
         def advance(task: str, done: int, total: int) -> None:

@@ -8,6 +8,9 @@ import jax.numpy as jnp
 
 from defenses.defense import Defense
 from defenses.purifiers.method import Method
+from defenses.ranges import check_at_most
+
+LARGEST = 999  # every step of the window is an addition of its own
 
 
 @dataclass(frozen=True)
@@ -15,12 +18,13 @@ class MeanFilter:
     """Settings of the moving average."""
 
     size: int = 3
-    """Side of the window, odd and >= 1."""
+    """Side of the window, odd, from 1 to 999."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when out of range."""
         if self.size < 1 or self.size % 2 == 0:
             raise ValueError(f"size must be odd and >= 1, got {self.size}")
+        check_at_most(self, size=LARGEST)
 
 
 def mean_filter(size: int) -> Defense:

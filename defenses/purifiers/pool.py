@@ -13,6 +13,7 @@ from defenses.model import defended
 from defenses.purifiers import convolutional, family
 from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.method import Method, Site
+from defenses.ranges import check_counts
 from defenses.weights.cached import Identity, Weights, obtain
 
 SIZE = len(convolutional.Recipe().members)
@@ -42,8 +43,7 @@ class Patchwise(Pool):
     def __post_init__(self) -> None:
         """Raise ValueError when out of range."""
         super().__post_init__()
-        if self.patch_size < 1:
-            raise ValueError(f"patch_size must be >= 1, got {self.patch_size}")
+        check_counts(self, patch_size=1)
 
 
 @dataclass(frozen=True)

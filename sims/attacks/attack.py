@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float, Key
 
+from defenses.names import NumberOption
+from defenses.ranges import check_counts
 from sims.attacks.ball import Norm
 from sims.victims.oracle import Answer
 
@@ -20,7 +22,7 @@ class Threat:
 
     norm: Norm = "linf"
     """Norm of the distance: linf or l2."""
-    epsilon: float = 0.15
+    epsilon: NumberOption = 0.15
     """Radius of the ball, pixel units, > 0; inf where an attack minimises the distance or has no ball."""
     query_budget: int = 500
     """Rows the network may evaluate for one image."""
@@ -33,8 +35,12 @@ class Threat:
             raise ValueError(f"norm must be linf or l2, got {self.norm!r}")
         if not self.epsilon > 0:
             raise ValueError(f"epsilon must be > 0, got {self.epsilon}")
-        if self.query_budget < 1:
-            raise ValueError(f"query_budget must be >= 1, got {self.query_budget}")
+        check_counts(self, query_budget=1)
+
+
+def covers_box(threat: Threat) -> bool:
+    """Whether the ball, which has an end, holds every image of the box [0, 1] around every other: ℓ∞ above 1."""
+    return threat.norm == "linf" and 1 < threat.epsilon < float("inf")
 
 
 class Queries(NamedTuple):

@@ -49,7 +49,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
-        check_counts(self, query_budget=1, tile=1, chunk=1)
+        check_counts(self, query_budget=1, rows=0, tile=1, chunk=1)
         if self.rows < self.tile or self.rows % self.tile:
             raise ValueError(f"rows must be a positive multiple of tile = {self.tile}, got {self.rows}")
 

@@ -1,5 +1,6 @@
 """ZO-SGD: on a quadratic against its exact recursion and floor (C1), and on a network."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import tyro
 import xarray as xr
 
+from defenses.data.sources import image_shape
 from defenses.model import Model
 from defenses.purifiers.table import DefenseOptions, defense_choices
-from defenses.ranges import check_positive
+from defenses.ranges import check_at_least, check_positive
 from sims.attacks.estimators.estimator import antithetic
 from sims.experiments.experiment import (
     Context,
@@ -60,18 +62,19 @@ class Config:
         check_common(self, "deviations", "defenses", **counts)
         if self.step_fraction >= 1:
             raise ValueError(f"step_fraction must be < 1, got {self.step_fraction}")
-        for deviation in self.deviations:
-            if not 0 <= deviation < float("inf"):
-                raise ValueError(f"deviations must be >= 0 and finite, got {deviation}")
+        check_at_least(self, deviations=0)
 
 
 def plan(config: Config) -> Plan:
-    """Rows of all chains."""
+    """Rows of all chains; the memory of one step of them, and of what is seen at every step."""
     per_chain = 2 * config.num_directions * config.steps
     networks = len(victim_names(config.victim, config.defenses)) * config.network_chains * per_chain
     quadratics = len(config.deviations) * config.chains * per_chain
     seconds = networks * seconds_per_row(config.victim) + quadratics * config.dimension / 5e7
-    return Plan(networks + quadratics, seconds, 600)
+    pixels = math.prod(image_shape(config.victim.dataset))
+    asked = 2 * config.num_directions * max(config.chains * config.dimension, config.network_chains * pixels)
+    seen = config.steps * (max(config.chains, config.network_chains) + config.dimension)
+    return Plan(networks + quadratics, seconds, 600 + 8 * (asked + seen) / 1e6)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:

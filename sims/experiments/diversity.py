@@ -1,5 +1,6 @@
 """Diversity: V, Δ, ν and ν₂ of a purifier pool against its size, and of Gaussian noise against its strength."""
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from sims.experiments.experiment import (
     Plan,
     check_common,
 )
-from sims.measurements import defense_diversity, noise_diversity, pool_diversity
+from sims.measurements import defense_diversity, local_geometry, noise_diversity, pool_diversity
 from sims.victims.victim import (
     Victim,
     VictimOptions,
@@ -66,14 +67,16 @@ class Config:
 
 
 def plan(config: Config) -> Plan:
-    """Rows over all settings."""
+    """Rows over all settings; the memory of all draws of one image."""
+    held = 8 * config.draws * math.prod(image_shape(config.victim.dataset)) / 1e6  # images, purified
     cost, settings = seconds_per_row(config.victim), len(config.pool_sizes) * len(config.patches_per_side)
     if config.defenses:
         rows = 2 * len(victim_names(config.victim, config.defenses)) * config.images * config.draws
-        return Plan(rows, rows * cost + len(config.defenses), 1000)
+        return Plan(rows, rows * cost + len(config.defenses), 1000 + held)
     pools = settings * config.images * config.pools * config.draws * ("pools" in config.sweeps)
     noise = len(config.noise_levels) * config.images * _noise_draws(config) * ("gaussian-noise" in config.sweeps)
-    return Plan(pools + noise, (pools + noise) * cost + settings, 1000)
+    megabytes = 1000 + max(held * ("pools" in config.sweeps), local_geometry.megabytes(_noise_draws(config)))
+    return Plan(pools + noise, (pools + noise) * cost + settings, megabytes)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:

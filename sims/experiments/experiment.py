@@ -1,5 +1,6 @@
 """What every experiment has in common: its record, the table of experiments, and the context it runs in."""
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +10,7 @@ import xarray as xr
 
 from defenses.files.folders import Folders
 from defenses.ranges import check_counts, check_different
+from sims.attacks.attack import Threat
 from sims.engine.checkpoint import fingerprint
 from sims.records import Record
 
@@ -44,6 +46,19 @@ class Plan(NamedTuple):
     megabytes: float
 
 
+def check_memory(plan: Plan) -> None:
+    """Raise ValueError where a run needs more memory than this machine has.
+
+    A plan counts what is certainly held at once, so that no run is refused that would fit.
+    """
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    if plan.megabytes > there:
+        raise ValueError(
+            f"the run needs at least {plan.megabytes:,.0f} MB of memory, this machine has {there:,.0f} MB; "
+            f"ask for less (--dry-run says what it needs)"
+        )
+
+
 class Context(NamedTuple):
     """Where a run may write and how it reports.
 
@@ -67,6 +82,7 @@ class Experiment(NamedTuple):
     report: (data, manifest) -> a JSON document; its "rows" are shown as a table, and "ok" False means exit status 1.
     columns: those of the rows that the printed table shows, in that order; none given means all.
     recheck: (record, context) -> a report on the claims of a saved record; None where there is nothing to recheck.
+    threats: config -> what its attackers may do, where it attacks.
     """
 
     config: type
@@ -76,6 +92,7 @@ class Experiment(NamedTuple):
     inputs: Callable[[Any, Folders], dict[str, Any]] = lambda config, folders: {}
     columns: tuple[str, ...] = ()
     recheck: Callable[[Record, Context], dict[str, Any]] | None = None
+    threats: Callable[[Any], list[Threat]] = lambda config: []
 
 
 def find_experiment(name: str) -> Experiment:

@@ -14,6 +14,7 @@ import tyro
 import xarray as xr
 
 from defenses.data.sources import image_shape
+from defenses.names import NumberOption
 from defenses.purifiers.table import DefenseOptions, defense_choices
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball
@@ -27,6 +28,7 @@ from sims.white_box.cost import judgements, passes
 from sims.white_box.masking import CHECKS, Check, find, probes
 from sims.white_box.restarts import AttackPlan, with_restarts
 from sims.white_box.surface import loss_surface
+from sims.white_box.table import build_white_box, is_white_box
 
 ATTACK_STREAM, SURFACE_STREAM = 1, 3  # 2 judges, in white_box
 GRID = 41  # points along and across
@@ -44,7 +46,7 @@ class Config:
     """Held-out images that the undefended classifier gets right."""
     norm: Norm = "linf"
     """Norm of the distance: linf or l2."""
-    epsilon: float = 0.15
+    epsilon: NumberOption = 0.15
     """Radius of the ball, pixel units, > 0 and finite."""
     steps: int = 20
     """Gradient steps of the basic attack, >= 2; the longer one takes four times as many."""
@@ -70,6 +72,9 @@ class Config:
         check_ball(self.epsilon)
         Schedule(self.query_budget, self.rows, self.tile)
         check_votes(self.evaluations)
+        for probe in _probes(self).values():
+            if is_white_box(probe.attack):
+                build_white_box(probe.attack, Threat(self.norm, probe.epsilon))
 
 
 def plan(config: Config) -> Plan:
@@ -78,7 +83,8 @@ def plan(config: Config) -> Plan:
     each = sum(passes(text, config.query_budget) for text in attacks) + config.evaluations * judgements(attacks)
     surface = config.views * GRID**2 * config.evaluations
     rows = len(victim_names(config.victim, config.defenses)) * (config.images * each + surface)
-    return Plan(rows, 2 * rows * seconds_per_row(config.victim), 600 + config.images * _pixels(config) * 64 / 1e6)
+    megabytes = 600 + ((config.images + config.rows) * _pixels(config) * 64 + config.tile * config.eot * 8) / 1e6
+    return Plan(rows, 2 * rows * seconds_per_row(config.victim), megabytes)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
@@ -185,4 +191,9 @@ def _row(cell: xr.Dataset, check: Check, classes: int) -> dict[str, Any]:
     }
 
 
-EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs, COLUMNS)
+def threats(config: Config) -> list[Threat]:
+    """That of the basic attack."""
+    return [Threat(config.norm, config.epsilon, config.query_budget)]
+
+
+EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs, COLUMNS, threats=threats)

@@ -1,5 +1,6 @@
 """Moments of a gradient estimate against the smoothing radius μ, beside the closed form, with and without noise."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,9 +11,10 @@ import numpy as np
 import tyro
 import xarray as xr
 
+from defenses.data.sources import image_shape
 from defenses.model import Model, bare
 from defenses.purifiers.table import Chain, DefenseOptions, defense_choices
-from defenses.ranges import check_positive
+from defenses.ranges import check_at_least, check_positive
 from sims.attacks.estimators.estimator import build_estimator
 from sims.experiments.experiment import (
     Context,
@@ -20,7 +22,8 @@ from sims.experiments.experiment import (
     Plan,
     check_common,
 )
-from sims.measurements.gradient_moments import GradientMoments, gradient_moments
+from sims.measurements import local_geometry
+from sims.measurements.gradient_moments import GradientMoments, batch_size, gradient_moments
 from sims.measurements.local_geometry import measure
 from sims.victims.objectives import diagonal_quadratic, noisy_oracle
 from sims.victims.oracle import Oracle, oracle_of
@@ -28,6 +31,7 @@ from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_
 from theory.catalogue import find
 
 INSTANCES = ("quadratic", "network")
+BYTES = 8  # of a queried number: itself and the direction it came from
 STATISTICS = ("second_moment", "alignment", "cosine", "squared_bias")
 
 
@@ -68,9 +72,7 @@ class Config:
         for instance in self.instances:
             if instance not in INSTANCES:
                 raise ValueError(f"instances must be among {', '.join(INSTANCES)}, got {instance!r}")
-        for deviation in self.deviations:
-            if not 0 <= deviation < float("inf"):
-                raise ValueError(f"deviations must be >= 0 and finite, got {deviation}")
+        check_at_least(self, deviations=0)
         build_estimator(self.estimator, 1.0, self.num_directions, self.directions)
 
 
@@ -94,13 +96,17 @@ class Setting(NamedTuple):
 
 
 def plan(config: Config) -> Plan:
-    """Rows over all radii and curves."""
+    """Rows over all radii and curves; the memory of one batch of estimates, or of all draws of one image."""
     curves = ("quadratic" in config.instances) * len(config.deviations)
     networks = ("network" in config.instances) * len(victim_names(config.victim, config.defenses))
-    per_curve = len(config.smoothing_radii) * config.samples
-    per_curve *= build_estimator(config.estimator, 1.0, config.num_directions, config.directions).queries_per_estimate
+    queries = build_estimator(config.estimator, 1.0, config.num_directions, config.directions).queries_per_estimate
+    per_curve = len(config.smoothing_radii) * config.samples * queries
     seconds = per_curve * (curves * config.dimension / 5e7 + networks * seconds_per_row(config.victim))
-    return Plan(per_curve * (curves + networks), seconds, 300 + 4096 * 4 * config.dimension * 6 / 1e6)
+    pixels = math.prod(image_shape(config.victim.dataset))
+    dimensions = [config.dimension] * (curves > 0) + [pixels] * (networks > 0)
+    numbers = max(batch_size(queries, dimension) * queries * dimension for dimension in dimensions)
+    megabytes = 300 + BYTES * numbers / 1e6 + local_geometry.megabytes(config.draws) * (networks > 0)
+    return Plan(per_curve * (curves + networks), seconds, megabytes)
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:

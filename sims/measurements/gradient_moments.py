@@ -47,8 +47,7 @@ def gradient_moments(
     """
     if samples < 2:
         raise ValueError(f"samples must be >= 2, got {samples}")
-    rows = max(FEWEST_ROWS, NUMBERS_PER_BATCH // np.size(point))
-    size = max(1, rows // (estimator.queries_per_estimate * oracle.rows_per_query) // GROUPS) * GROUPS
+    size = batch_size(estimator.queries_per_estimate * oracle.rows_per_query, np.size(point))
     batch = partial(_batch, estimator, oracle._replace(params=None), size)
     each, pairs = empty(3), empty(1)
     for i in range(-(-samples // size)):
@@ -56,6 +55,12 @@ def gradient_moments(
         each, pairs = absorb(each, np.asarray(statistics)), absorb(pairs, np.asarray(bias)[:, None])
         on_batch(min(each.count, samples))
     return GradientMoments(each.estimate(0), each.estimate(1), each.estimate(2), pairs.estimate(0))
+
+
+def batch_size(rows_per_estimate: int, dimension: int) -> int:
+    """Estimates of a batch: whole GROUPS, as many as stay within the batch's rows, or one a group."""
+    rows = max(FEWEST_ROWS, NUMBERS_PER_BATCH // dimension)
+    return max(1, rows // rows_per_estimate // GROUPS) * GROUPS
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=QUICK_COMPILATION)

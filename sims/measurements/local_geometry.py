@@ -93,6 +93,11 @@ def _losses(model: Model, loss: Loss):
     return losses
 
 
+def megabytes(draws: int) -> float:
+    """Memory that so many draws of one image take at least: all their keys and losses are held at once."""
+    return 12 * draws / 1e6
+
+
 def _batches(key: Key[Array, ""], images: Images, labels: Labels, draws: int) -> Iterator[tuple[Array, Array, Array]]:
     """Per image: the keys of its draws (batches, size), the image, its label. Raises as `measure` does."""
     if draws < 2:

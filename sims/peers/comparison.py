@@ -15,6 +15,7 @@ import xarray as xr
 
 from defenses.files.folders import Folders
 from defenses.model import Model
+from defenses.names import NumberOption
 from defenses.purifiers.table import DefenseOption, read_defense
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball, lengths
@@ -46,7 +47,7 @@ class Config:
     """Held-out images that the undefended classifier gets right."""
     query_budget: int = 1000
     """Rows one image may cost."""
-    epsilon: float = 0.15
+    epsilon: NumberOption = 0.15
     """Radius of the ℓ∞ ball, pixel units; the pairs without a ball have none."""
     batch: int = 64
     """Images given together to a peer that takes several."""
@@ -212,4 +213,9 @@ def distances(norm: Norm, clean: np.ndarray, images: np.ndarray, success: np.nda
     return np.where(success, lengths(norm, images.astype(np.float64) - clean), np.inf)
 
 
-EXPERIMENT = Experiment(Config, plan, run, report, inputs)
+def threats(config: Config) -> list[Threat]:
+    """What both sides may do, pair by pair."""
+    return [threat_of(config, find_peer(name)) for name in config.pairs]
+
+
+EXPERIMENT = Experiment(Config, plan, run, report, inputs, threats=threats)

@@ -15,6 +15,7 @@ import tyro
 import xarray as xr
 
 from defenses.files.folders import Folders
+from defenses.names import NumberOption
 from sims.attacks.attack import Threat
 from sims.attacks.ball import check_ball, lengths
 from sims.engine.run import Schedule
@@ -43,7 +44,7 @@ class Config:
     """Which pairs, each named after our attack and the library."""
     images: int = 1000
     """Held-out images that the classifier gets right."""
-    epsilon: float = 8 / 255
+    epsilon: NumberOption = 8 / 255
     """Radius of the ball in the pair's norm, pixel units, > 0 and finite."""
     starts: int = 1
     """Runs of either side, each from other random starting points, >= 1."""
@@ -151,4 +152,9 @@ def _row(peer: GradientPeer, cell: xr.Dataset, config: dict[str, Any]) -> dict[s
     }
 
 
-EXPERIMENT = Experiment(Config, plan, run, report, inputs)
+def threats(config: Config) -> list[Threat]:
+    """What both sides may do, pair by pair."""
+    return [Threat(find_gradient_peer(name).norm, config.epsilon, QUERIES) for name in config.pairs]
+
+
+EXPERIMENT = Experiment(Config, plan, run, report, inputs, threats=threats)

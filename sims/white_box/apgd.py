@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from optax.tree_utils import tree_where
 
-from defenses.ranges import check_counts
+from defenses.ranges import check_at_most, check_counts
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.ball import Norm, check_ball, project, unit
 from sims.attacks.method import Method
@@ -40,11 +40,12 @@ class ApgdTargeted(Apgd):
     """Settings of targeted APGD."""
 
     rivals: int = 9
-    """The most likely other classes of the clean image, tried one after the other, >= 1."""
+    """The most likely other classes of the clean image, tried one after the other, from 1 to 1000."""
 
     def __post_init__(self) -> None:
         """Raise ValueError without a rival: there would be no run at all."""
         check_counts(self, rivals=1)
+        check_at_most(self, rivals=1000)
 
 
 class Point(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from defenses.names import Choice, read, several
-from defenses.ranges import check_counts
+from defenses.ranges import LARGEST_COUNT, check_at_most, check_counts
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.method import Method
 from sims.attacks.table import ATTACKS, read_attack
@@ -36,13 +36,14 @@ class Shared:
     eot: int = 1
     """Fresh draws of a random defence that every gradient is the mean of, >= 1; a deterministic one is asked once."""
     restarts: int = 1
-    """Runs from different random starting points, >= 1."""
+    """Runs from different random starting points, from 1 to 1000."""
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the first setting outside its range."""
         if self.route not in ROUTES:
             raise ValueError(f"route must be one of {', '.join(ROUTES)}, got {self.route!r}")
         check_counts(self, eot=1, restarts=1)
+        check_at_most(self, restarts=1000)
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,14 @@ def members(choice: Choice) -> tuple[Choice, ...]:
 
 
 def build_white_box(choice: Choice, threat: Threat) -> Attack:
-    """The attack that was chosen; its name tells it from every other, settings and threat included."""
+    """The attack that was chosen; its name tells it from every other, settings and threat included.
+
+    Raises ValueError for a setting outside its range, or for more gradients of one image than 32 bits count.
+    """
     attack = choice.row.build(threat, choice.settings)
+    gradients = choice.row.evaluations(choice.settings) * choice.shared.eot
+    if gradients > LARGEST_COUNT:
+        raise ValueError(
+            f"a run of {choice} must ask for <= {LARGEST_COUNT} gradients, steps times eot, got {gradients}"
+        )
     return attack._replace(name=f"{choice}, {threat}")

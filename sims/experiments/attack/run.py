@@ -75,4 +75,4 @@ def _said(shared: Setting, geometry: list[LocalGeometry]) -> dict[str, Any]:
     }
 
 
-EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs, COLUMNS, recheck)
+EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs, COLUMNS, recheck, lambda config: [config.threat])

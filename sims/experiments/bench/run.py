@@ -18,7 +18,7 @@ from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.network import initial, network_classifier
 from defenses.data.normalization import NORMALIZATIONS
 from defenses.model import Model, undefended
-from defenses.names import Choice
+from defenses.names import Choice, NumberOption
 from sims.attacks.attack import Threat
 from sims.attacks.table import AttackOptions, attack_choices, build_attack, read_attack
 from sims.engine.run import Result, Schedule, compile_run, queue_of, run_attack
@@ -56,9 +56,9 @@ class Config:
     """Rows in flight."""
     tile: int = 16
     """Rows per forward pass."""
-    hard_epsilon: float = 0.0001
+    hard_epsilon: NumberOption = 0.0001
     """Radius at which at least half of the images use the whole budget, pixel units."""
-    easy_epsilon: float = 0.4
+    easy_epsilon: NumberOption = 0.4
     """Radius at which most images fall early, pixel units."""
     seed: int = 0
 
@@ -239,4 +239,4 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
     return {"ratios": rows, "bare_images_per_second": rate, "ok": all(row["ok"] for row in rows)}
 
 
-EXPERIMENT = Experiment(Config, plan, run, report)
+EXPERIMENT = Experiment(Config, plan, run, report, threats=lambda config: [case.threat for case in _cases(config)])

@@ -14,7 +14,7 @@ import tyro
 import xarray as xr
 
 from defenses.data.sources import image_shape
-from defenses.names import Choice
+from defenses.names import Choice, NumberOption
 from defenses.purifiers.table import DefenseOptions, defense_choices
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, lengths
@@ -49,7 +49,7 @@ class Config:
     """Held-out images that the undefended classifier gets right."""
     norm: Norm = "linf"
     """Norm of the distance: linf or l2."""
-    epsilon: float = 0.15
+    epsilon: NumberOption = 0.15
     """Radius of the ball, pixel units, > 0 and finite."""
     query_budget: int = 5000
     """Rows that a query attack may ask for, for one image."""
@@ -88,7 +88,8 @@ def plan(config: Config) -> Plan:
     victims = len(victim_names(config.victim, config.defenses))
     rows = victims * config.images * (each + config.evaluations * judgements(config.attacks))
     pixels = np.prod(image_shape(config.victim.dataset))
-    megabytes = 600 + 4 * (victims * len(config.attacks) + 8) * config.images * int(pixels) / 1e6
+    images = (victims * len(config.attacks) + 8) * config.images + 16 * config.rows
+    megabytes = 600 + 4 * images * int(pixels) / 1e6
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), megabytes)
 
 
@@ -152,5 +153,12 @@ def judged(config: Any, victim: Victim, name: str, images: np.ndarray, draws: in
 
 
 EXPERIMENT = Experiment(
-    Config, plan, run, report, victim_inputs, COLUMNS, rechecker("white-box", Config, judged, report)
+    Config,
+    plan,
+    run,
+    report,
+    victim_inputs,
+    COLUMNS,
+    rechecker("white-box", Config, judged, report),
+    lambda config: [config.threat],
 )
