@@ -1,8 +1,6 @@
 """`python -m defenses`: list, train and evaluate classifiers and defences."""
 
-import sys
-
-from defenses.command_line import main
+from defenses.commands.interruption import run_command
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command("defenses.command_line")

@@ -2,7 +2,11 @@
 
 import sys
 
-from figures.command_line import main
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        from figures.command_line import main
+
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("interrupted; the same command starts again", file=sys.stderr)
+        sys.exit(130)

@@ -1,8 +1,6 @@
 """`python -m sims`: list the experiments; `python -m sims NAME [options]`: run one."""
 
-import sys
-
-from sims.command_line import main
+from defenses.commands.interruption import run_command
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command("sims.command_line")

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from defenses.command_line import answer
+from defenses.commands.interruption import resumes_from
 from defenses.commands.tables import print_table
 from defenses.files.folders import Folders, data_folder
 from sims import records
@@ -161,6 +162,7 @@ def _compute(
     name: str, experiment: Experiment, command: Command, folders: Folders, inputs: dict[str, Any], folder: Path
 ) -> records.Record:
     checkpoints = folder.with_name(folder.name + ".checkpoints")
+    resumes_from(checkpoints)
     started = time.perf_counter()
     with _progress() as advance:
         data, facts = experiment.run(command.config, Context(folders, checkpoints, advance))

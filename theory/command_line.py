@@ -99,7 +99,8 @@ def check_all(json: _Json = False) -> int:
     from theory.verification import check
 
     findings = []
-    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+    columns, console = (*Progress.get_default_columns(), TimeElapsedColumn()), Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("checking", total=len(CATALOGUE))
         for bound in CATALOGUE.values():
             progress.update(task, description=bound.label)

@@ -37,10 +37,12 @@ class Data:
 
     def _fetch(self) -> None:
         from defenses.commands.fetching import fetch
+        from defenses.commands.interruption import unwinding
 
         if self.name is None:
             raise ValueError("`data fetch` needs the NAME of a data set or a file of published weights")
-        written = [str(path) for path in fetch(self.name, self.data_dir, self.from_folder)]
+        with unwinding():
+            written = [str(path) for path in fetch(self.name, self.data_dir, self.from_folder)]
         if self.json:
             print(json.dumps({"name": self.name, "written": written}))
         else:

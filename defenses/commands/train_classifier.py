@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from defenses.commands.interruption import resumes_from
 from defenses.commands.tables import percent, print_table
 from defenses.files.folders import Folders
 
@@ -44,7 +45,7 @@ class TrainClassifier:
         """Check everything, then train, or read what was trained before, or say what it would cost."""
         from defenses.data.sources import load
         from defenses.training.cost import cost
-        from defenses.weights.trained import network_for, trained
+        from defenses.weights.trained import network_for, trained, training_folder
         from defenses.zoo import checked_seed
 
         recipe = self._recipe(dataset)
@@ -54,6 +55,7 @@ class TrainClassifier:
         if self.dry_run:
             _print_cost(names | cost(network, recipe, data, seed)._asdict(), as_json)
             return
+        resumes_from(training_folder(network, recipe, data, seed, folders.models))
         weights = trained(network, recipe, data, seed, folders.models)
         row = {**names, **weights.card["measured"], "cached": weights.cached, "file": str(weights.path)}
         _print_result(row, as_json)

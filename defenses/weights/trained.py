@@ -48,8 +48,8 @@ def trained(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache
     or numbers that are not finite.
     """
     images = trainable_split(recipe, dataset)
-    wanted = Identity(network.name, dataset.name, seed, asdict(recipe))
-    kept = location(wanted, cache).with_suffix(".training")
+    wanted = _identity(network, recipe, dataset, seed)
+    kept = training_folder(network, recipe, dataset, seed, cache)
     history = []
 
     def fit() -> PyTree:
@@ -73,6 +73,15 @@ def trained(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache
     weights = obtain(wanted, cache, expected, fit, measure)
     shutil.rmtree(kept, ignore_errors=True)
     return weights
+
+
+def training_folder(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache: Path) -> Path:
+    """Where the state of such a training lies while it lasts."""
+    return location(_identity(network, recipe, dataset, seed), cache).with_suffix(".training")
+
+
+def _identity(network: Network, recipe: Recipe, dataset: Dataset, seed: int) -> Identity:
+    return Identity(network.name, dataset.name, seed, asdict(recipe))
 
 
 def _measured(classifier: Classifier, trained_on: Adversary | None, test: Split, seed: int) -> dict[str, Any]:
