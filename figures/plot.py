@@ -44,7 +44,7 @@ def victim_options(record: Record) -> dict[str, Any]:
 
     Raises ValueError naming the command to run again for a record that does not say.
     """
-    options = record.manifest.get("config", {}).get("victim")
+    options = record.manifest["config"].get("victim")
     if options is None:
         raise ValueError(f"record {record.folder} names no victim; run {again(record)}")
     return options

@@ -2,7 +2,8 @@
 
 The hash covers the configuration, the data and weights that it reads, and the source of the packages that computed
 it: the same question to the same code is answered from the record. A folder is written under a temporary name and
-renamed, so a manifest means that the run is whole.
+renamed, so a manifest means that the run is whole. The manifest holds a digest of the data and one of itself, so that
+what was edited is never taken for what was measured.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ import xarray as xr
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORT_ROUNDING = 1e-5  # of a mean over the images in float32, summed in another order
+FIELDS = {"experiment": str, "config": dict, "report": dict}  # of every manifest
 PACKAGES = ("jax", "flax", "optax", "numpy", "sympy")
 
 
@@ -85,36 +87,58 @@ def write(folder: Path, data: xr.Dataset, manifest: Mapping[str, Any]) -> Record
         part.mkdir()
         data.to_netcdf(part / "data.nc", engine="h5netcdf")
         checksum = hashlib.sha256((part / "data.nc").read_bytes()).hexdigest()
-        full = {**manifest, "data_sha256": checksum}
-        (part / "manifest.json").write_text(json.dumps(full, indent=1, default=str) + "\n")
+        full = json.loads(json.dumps({**manifest, "data_sha256": checksum}, default=str))
+        full["manifest_sha256"] = digest(full)
+        (part / "manifest.json").write_text(json.dumps(full, indent=1) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     return Record(folder, data, full)
 
 
+def digest(manifest: Mapping[str, Any]) -> str:
+    """A hash of what the manifest holds, itself left out."""
+    held = {name: value for name, value in manifest.items() if name != "manifest_sha256"}
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
+
+
 def read(folder: Path) -> Record:
-    """The record in that folder; ValueError names a missing or damaged file and what to do, or that none is there."""
+    """The record in that folder, with the FIELDS in its manifest.
+
+    ValueError names what is missing, damaged or altered and what to do, or that no record is there.
+    """
     if not any((folder / name).exists() for name in ("manifest.json", "data.nc")):
         raise ValueError(f"no record in {folder}; a record is a folder with manifest.json and data.nc")
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         content = (folder / "data.nc").read_bytes()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"record {folder} is damaged ({error}); delete the folder and run again") from error
-    if not isinstance(manifest, dict) or hashlib.sha256(content).hexdigest() != manifest.get("data_sha256"):
-        raise ValueError(f"record {folder} is damaged (data.nc was altered); delete the folder and run again")
+    if fault := _fault(manifest, content):
+        raise ValueError(f"record {folder} is damaged ({fault}); delete the folder and run again")
     with xr.open_dataset(folder / "data.nc", engine="h5netcdf") as data:
         return Record(folder, data.load(), manifest)
+
+
+def _fault(manifest: Any, content: bytes) -> str:
+    """What is wrong with a record's manifest or with the bytes of its data, "" where nothing is."""
+    if not isinstance(manifest, dict):
+        return "manifest.json holds no object"
+    if "manifest_sha256" not in manifest:
+        return "manifest.json has no digest: it was altered, or made by an older version"
+    if manifest["manifest_sha256"] != digest(manifest):
+        return "manifest.json was altered"
+    if manifest.get("data_sha256") != hashlib.sha256(content).hexdigest():
+        return "data.nc was altered"
+    missing = [name for name, kind in FIELDS.items() if not isinstance(manifest.get(name), kind)]
+    return f"manifest.json must have {', '.join(missing)}" if missing else ""
 
 
 def recall(folder: Path) -> Record:
     """Read a finished run's record and make it the newest of its experiment: `latest` gives what was asked for last.
 
-    Raises ValueError as `read` does, and for a manifest without a report.
+    Raises ValueError as `read` does.
     """
     record = read(folder)
-    if "report" not in record.manifest:
-        raise ValueError(f"record {folder} is damaged (no report in its manifest); delete the folder and run again")
     (folder / "manifest.json").touch()
     return record
 
@@ -140,9 +164,8 @@ def latest(out: Path, experiment: str, variables: tuple[str, ...] = ()) -> Recor
 
 
 def report_follows(record: Record, report: Callable[[xr.Dataset, dict[str, Any]], dict[str, Any]]) -> bool:
-    """Whether the report that is saved is the one that `report` makes of the arrays; true where none is saved."""
-    saved = record.manifest.get("report")
-    return saved is None or _same(saved, json.loads(json.dumps(report(record.data, record.manifest))))
+    """Whether the report that is saved is the one that `report` makes of the arrays."""
+    return _same(record.manifest["report"], json.loads(json.dumps(report(record.data, record.manifest))))
 
 
 def _same(one: Any, other: Any) -> bool:

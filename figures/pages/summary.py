@@ -45,7 +45,7 @@ def _verification(out: Path, victim: dict[str, Any]) -> Record:
     """The newest record `verify` of that victim; ValueError names the command that makes one."""
     for manifest in manifests(out, "verify"):
         record = read(manifest.parent)
-        if record.manifest.get("config", {}).get("victim") == victim:
+        if record.manifest["config"].get("victim") == victim:
             return record
     given = {key: value if isinstance(value, list) else [value] for key, value in victim.items() if value is not None}
     options = [word for key, values in given.items() for word in (f"--{key}", *values)]
@@ -56,10 +56,9 @@ def _verification(out: Path, victim: dict[str, Any]) -> Record:
 
 
 def _report(record: Record, experiment: str) -> dict[str, Any]:
-    report = record.manifest.get("report")
-    if not isinstance(report, dict) or not report.get("rows"):
+    if not record.manifest["report"].get("rows"):
         raise ValueError(f"record {record.folder} has no report; run `python -m sims {experiment}` again")
-    return report
+    return record.manifest["report"]
 
 
 def _defenses(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

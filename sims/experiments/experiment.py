@@ -1,7 +1,7 @@
 """What every experiment has in common: its record, the table of experiments, and the context it runs in."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from defenses.files.folders import Folders
 from defenses.ranges import check_counts, check_different
 from sims.attacks.attack import Threat
 from sims.engine.checkpoint import fingerprint
-from sims.records import Record
+from sims.records import Record, settings_of
 
 # name: (module, purpose); a new experiment is a new file and a new line
 EXPERIMENTS = {
@@ -36,6 +36,7 @@ EXPERIMENTS = {
     ),
     "bench": ("sims.experiments.bench.run", "overhead and waste of the engine, as ratios in one run"),
 }
+KINDS = {type(None): {type(None), str}, float: {int, float}}  # what may stand for a default of that type
 
 
 class Plan(NamedTuple):
@@ -100,6 +101,32 @@ def find_experiment(name: str) -> Experiment:
     if name not in EXPERIMENTS:
         raise ValueError(f"experiment must be one of {', '.join(EXPERIMENTS)}, got {name!r}")
     return import_module(EXPERIMENTS[name][0]).EXPERIMENT
+
+
+def saved_settings(record: Record, experiment: str, default: Any) -> dict[str, Any]:
+    """The settings in a record's manifest, as JSON values; default: the experiment's configuration without options.
+
+    Raises ValueError for a record of another experiment, and for a setting that is missing where its default is not
+    None, that has no default, or that is of another type.
+    """
+    if record.manifest["experiment"] != experiment:
+        raise ValueError(f"record {record.folder} must be one of `python -m sims {experiment}`")
+    saved = record.manifest["config"]
+    for name in _strange(saved, settings_of(default)):
+        raise ValueError(f"record {record.folder} must have settings as this version saves them, {name} is none")
+    return saved
+
+
+def _strange(saved: Any, default: Any, name: str = "") -> Iterator[str]:
+    """The names of settings that are not of the default's kind, or that have no default."""
+    if isinstance(default, dict) and isinstance(saved, dict):
+        for key in default | saved:
+            yield from _strange(saved.get(key), default[key], key) if key in default else [key]
+    elif isinstance(default, list) and isinstance(saved, list):
+        for part in saved:
+            yield from _strange(part, default[0], name)
+    elif type(saved) not in KINDS.get(type(default), {type(default)}):
+        yield name
 
 
 def check_common(config: Any, *different: str, **smallest: int) -> None:

@@ -1,5 +1,7 @@
 """Small synthetic records with the schema of the experiments, so that no figure needs a simulation."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -146,7 +148,14 @@ def masking():
     return xr.Dataset(data, {"defense": DEFENSES, "along": offsets, "across": offsets}), manifest
 
 
-SYNTHETIC = {make.__name__: make for make in (moments, convergence, diversity, attack, verify, masking)}
+def whole(make, *arguments):
+    """What it makes, with the fields that every manifest has."""
+    data, manifest = make(*arguments)
+    return data, {"experiment": make.__name__, "report": {}} | manifest
+
+
+MADE = (moments, convergence, diversity, attack, verify, masking)
+SYNTHETIC = {make.__name__: partial(whole, make) for make in MADE}
 
 
 LONG_NAMES = ["gaussian-noise:std=0.0003", "patchwise-purifier", "gaussian-noise:std=0.01"]
@@ -155,7 +164,7 @@ LONG_BUDGET = 10_000
 
 def lengthened(name):
     """A record as of a network with a long name on large colour images, behind defences with long names."""
-    data, manifest = moments(150_528, 1.234e-5) if name == "moments" else SYNTHETIC[name]()
+    data, manifest = whole(moments, 150_528, 1.234e-5) if name == "moments" else SYNTHETIC[name]()
     config = {**manifest["config"], "victim": {"model": ["resnet50-v1"], "dataset": "imagenet", "weights": None}}
     if name == "moments":
         data = data.assign(case=("curve", [*data["case"].values[:2], *LONG_NAMES[:2]]))

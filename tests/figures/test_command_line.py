@@ -10,6 +10,7 @@ import pytest
 
 from figures.command_line import main
 from figures.registry import PLOTS
+from sims.records import read, write
 from tests.paths import ROOT
 
 
@@ -79,11 +80,10 @@ def test_summary_json_has_the_numbers(out, synthetic, capsys):
 
 
 def test_a_proven_row_that_fails_is_counted_and_named(results, capsys):
-    path = results / "verify" / "0" / "manifest.json"
-    manifest = json.loads(path.read_text())
+    folder, data, manifest = read(results / "verify" / "0")
     row = next(r for r in manifest["report"]["rows"] if r["label"] == "E3-forward")
     row.update(holds=False, verdict="violated")
-    path.write_text(json.dumps(manifest))
+    write(folder, data, manifest)
     assert main(["summary", "--out", str(results), "--json"]) == 0
     statements = json.loads(capsys.readouterr().out)["statements"]
     assert statements["held"] == statements["tested"] - 1
@@ -91,16 +91,26 @@ def test_a_proven_row_that_fails_is_counted_and_named(results, capsys):
 
 
 def test_record_without_report_or_without_nes_is_an_error(results, capsys):
-    path = results / "attack" / "0" / "manifest.json"
-    manifest = json.loads(path.read_text())
+    folder, data, manifest = read(results / "attack" / "0")
     manifest["report"]["rows"] = [row for row in manifest["report"]["rows"] if row["attack"] != "nes"]
-    path.write_text(json.dumps(manifest))
+    write(folder, data, manifest)
     assert main(["summary", "--out", str(results)]) == 2
     assert capsys.readouterr().err == "error: the attack record has no nes; run `python -m sims attack` again\n"
-    del manifest["report"]
-    path.write_text(json.dumps(manifest))
+    write(folder, data, manifest | {"report": {}})
     assert main(["summary", "--out", str(results)]) == 2
     assert "has no report; run `python -m sims attack` again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("experiment", "page"), [("attack", "summary"), ("verify", "tightness"), ("moments", "all")])
+def test_an_edited_record_is_one_line(results, capsys, experiment, page):
+    path = results / experiment / "0" / "manifest.json"
+    whole = json.loads(path.read_text())
+    for edited in (whole | {"config": None}, whole | {"added": 1}, {"config": whole["config"]}, [whole]):
+        path.write_text(json.dumps(edited))
+        assert main([page, "--out", str(results)]) == 2
+        shown = capsys.readouterr().err
+        assert shown.startswith(f"error: record {path.parent} is damaged (manifest.json ")
+        assert shown.count("\n") == 1
 
 
 BAD = [

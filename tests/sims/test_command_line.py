@@ -122,6 +122,15 @@ def test_a_damaged_record_is_named(results, capsys):
     ]
     assert main(arguments) == 0
     record = records.latest(results, "moments")
+    whole = (record.folder / "manifest.json").read_text()
+    better = whole.replace('"second_moment": ', '"second_moment": 1')
+    (record.folder / "manifest.json").write_text(better)
+    capsys.readouterr()
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert f"record {record.folder} is damaged (manifest.json was altered)" in shown.err
+    (record.folder / "manifest.json").write_text(whole)
     (record.folder / "data.nc").write_bytes(b"nonsense")
     capsys.readouterr()
     assert main(arguments) == 2

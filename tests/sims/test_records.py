@@ -16,7 +16,7 @@ from sims import records
 DATA = xr.Dataset(
     {"queries": (("image", "seed"), np.arange(6).reshape(3, 2), {"unit": "queries"})}, coords={"seed": [0, 7]}
 )
-MANIFEST = {"config": {"budget": 100}, "seed": 0}
+MANIFEST = {"experiment": "attack", "config": {"budget": 100}, "report": {"rows": [{"robust": 0.5}]}, "seed": 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_writing_again_replaces(tmp_path):
     records.write(tmp_path / "run", DATA, MANIFEST)
-    records.write(tmp_path / "run", DATA + 1, {"seed": 1})
+    records.write(tmp_path / "run", DATA + 1, MANIFEST | {"seed": 1})
     again = records.read(tmp_path / "run")
     assert again.manifest["seed"] == 1
     assert again.data.equals(DATA + 1)
@@ -115,6 +115,58 @@ def test_damage_is_noticed_and_the_folder_named(tmp_path, damage):
         records.read(folder)
 
 
+OTHER_TYPES = (None, 7, "text", [], {}, True)
+
+
+def edits(value, *path):
+    """(path, new value) that removes, adds or retypes one entry of a JSON value, or changes a number in it."""
+    if isinstance(value, dict):
+        yield (*path, "added"), 1
+        for key, part in value.items():
+            yield (*path, key), MISSING
+            yield from edits(part, *path, key)
+    if isinstance(value, list):
+        yield from edits(value[0], *path, 0)
+    if path:
+        yield from ((path, other) for other in OTHER_TYPES if type(other) is not type(value))
+    if isinstance(value, int | float):
+        yield path, value + 1e-9
+
+
+MISSING = object()
+
+
+def edited(manifest, path, value):
+    """The manifest with one entry changed, as an editor would."""
+    copy = json.loads(json.dumps(manifest))
+    place = copy
+    for key in path[:-1]:
+        place = place[key]
+    if value is MISSING:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return copy
+
+
+def test_no_edit_of_a_manifest_is_taken_for_a_result(tmp_path):
+    record = records.write(tmp_path / "attack" / "abc", DATA, MANIFEST)
+    for path, value in edits(record.manifest):
+        (record.folder / "manifest.json").write_text(json.dumps(edited(record.manifest, path, value)))
+        with pytest.raises(ValueError, match=r"is damaged \(manifest.json (was altered|has no digest: it was)"):
+            records.read(record.folder)
+    (record.folder / "manifest.json").write_text(json.dumps(record.manifest))  # as another program would write it
+    assert records.read(record.folder).manifest == record.manifest
+
+
+@pytest.mark.parametrize("name", records.FIELDS)
+def test_a_manifest_must_have_its_fields_even_if_its_digest_is_right(tmp_path, name):
+    for manifest in ({**MANIFEST, name: 7}, {key: value for key, value in MANIFEST.items() if key != name}):
+        folder = records.write(tmp_path / "abc", DATA, manifest).folder
+        with pytest.raises(ValueError, match=rf"is damaged \(manifest.json must have {name}\)"):
+            records.read(folder)
+
+
 @pytest.mark.parametrize("name", ["nothing", "empty", "file"])
 def test_a_folder_without_a_record_is_not_called_damaged(tmp_path, name):
     (tmp_path / "empty").mkdir()
@@ -125,10 +177,10 @@ def test_a_folder_without_a_record_is_not_called_damaged(tmp_path, name):
 
 def test_latest_is_the_newest_whole_record(tmp_path):
     for age, name in ((20, "older"), (10, "newer"), (30, "oldest")):
-        folder = records.write(tmp_path / "attack" / name, DATA, {"name": name}).folder
+        folder = records.write(tmp_path / "attack" / name, DATA, MANIFEST | {"name": name}).folder
         os.utime(folder / "manifest.json", ns=(0, (100 - age) * 10**9))
     part = tmp_path / "attack" / ".part-x"  # what a killed run leaves behind
-    records.write(part / "record", DATA, {"name": "part"})
+    records.write(part / "record", DATA, MANIFEST | {"name": "part"})
     (part / "manifest.json").write_text("{}")
     (tmp_path / "attack" / "unfinished").mkdir()
     assert records.latest(tmp_path, "attack").manifest["name"] == "newer"

@@ -24,7 +24,7 @@ from sims.experiments.attack.cell import fresh_draws, tile_of
 from sims.experiments.attack.claims import Again, contradictions
 from sims.experiments.attack.report import report
 from sims.experiments.attack.setting import Config, Setting, setting
-from sims.experiments.experiment import Context
+from sims.experiments.experiment import Context, saved_settings
 from sims.measurements.best_response import with_radius
 from sims.records import Record
 from sims.victims.losses import margin_loss
@@ -55,9 +55,7 @@ def recheck(record: Record, context: Context) -> dict[str, Any]:
 
 def _config(record: Record) -> Config:
     """The configuration of the record, its attacks as they were run."""
-    saved = record.manifest.get("config")
-    if record.manifest.get("experiment") != "attack" or not isinstance(saved, dict) or "threat" not in saved:
-        raise ValueError(f"record {record.folder} must be one of `python -m sims attack`, made by this version")
+    saved = saved_settings(record, "attack", Config())
     if absent := [name for name in (*MEASURED, *SAID) if name not in record.data]:
         raise ValueError(f"record {record.folder} must have {', '.join(absent)}, made by this version")
     victim, threat = VictimOptions.saved(saved["victim"]), Threat(**saved["threat"])
@@ -69,7 +67,11 @@ def _config(record: Record) -> Config:
 def _attacks(record: Record) -> tuple[Choice, ...]:
     """The attacks that were asked for, and those at theory's radius."""
     asked, best = attack_choices(*record.manifest["config"]["attacks"]), record.manifest.get("best_response")
-    return with_radius(asked, best["smoothing_radius"]) if best else asked
+    if best is None:
+        return asked
+    if not isinstance(best, dict) or not isinstance(best.get("smoothing_radius"), float):
+        raise ValueError(f"record {record.folder} must have the smoothing_radius of its best_response")
+    return with_radius(asked, best["smoothing_radius"])
 
 
 def _altered(record: Record, config: Config, shared: Setting) -> Iterator[str]:

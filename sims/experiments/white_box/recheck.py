@@ -15,7 +15,7 @@ from defenses.names import Choice
 from defenses.purifiers.table import defense_choices
 from sims import records
 from sims.attacks.ball import lengths
-from sims.experiments.experiment import Context
+from sims.experiments.experiment import Context, saved_settings
 from sims.records import Record
 from sims.victims.victim import Victim, VictimOptions, load_victim
 from sims.white_box.restarts import AttackPlan, most_rows, runs_of
@@ -48,7 +48,7 @@ def rechecker(experiment: str, config_type: Any, judged: Judge, report: Any):
         if altered := list(_altered(record, config, victim)):
             return {"rows": [], "altered": altered, "ok": False}
         rows = list(_rows(record, config, victim, judged))
-        altered = [] if record.manifest.get("report") and records.report_follows(record, report) else ["report"]
+        altered = [] if records.report_follows(record, report) else ["report"]
         altered += [] if record.manifest.get("queries") == int(record.data.queries.sum()) else ["queries"]
         claims = [value for row in rows for name, value in row.items() if name not in ("attack", "defense", "images")]
         return {"rows": rows, "altered": altered, "ok": not altered and not any(claims)}
@@ -57,9 +57,7 @@ def rechecker(experiment: str, config_type: Any, judged: Judge, report: Any):
 
 
 def _config(record: Record, experiment: str, config_type: Any) -> Any:
-    saved = record.manifest.get("config")
-    if record.manifest.get("experiment") != experiment or not isinstance(saved, dict):
-        raise ValueError(f"record {record.folder} must be one of `python -m sims {experiment}`")
+    saved = saved_settings(record, experiment, config_type())
     if absent := [name for name in MEASURED if name not in record.data]:
         raise ValueError(f"record {record.folder} must have {', '.join(absent)}, made by this version")
     lists = {"defenses": defense_choices(*saved["defenses"]), "attacks": white_box_choices(*saved["attacks"])}

@@ -1,6 +1,5 @@
 """Whose numbers they are: every figure and the closing table name the network, and never join two of them."""
 
-import json
 import os
 import shlex
 
@@ -32,12 +31,11 @@ def test_every_figure_names_its_victim(name, out, long_out):
 @pytest.mark.parametrize("name", PLOTS)
 def test_a_record_that_names_no_victim_is_one_clear_error(name, record, tmp_path, capsys):
     (experiment,) = PLOTS[name].needs
-    path = record(experiment).folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    del manifest["config"]["victim"]
-    path.write_text(json.dumps(manifest))
+    made = record(experiment)
+    config = {key: value for key, value in made.manifest["config"].items() if key != "victim"}
+    folder = records.write(made.folder, made.data, made.manifest | {"config": config}).folder
     assert main([name, "--out", str(tmp_path)]) == 2
-    complaint = f"record {path.parent} names no victim; run `python -m sims {experiment}` again"
+    complaint = f"record {folder} names no victim; run `python -m sims {experiment}` again"
     assert capsys.readouterr().err == f"error: {complaint}\n"
 
 

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from defenses.files.folders import Folders
 from defenses.zoo import read_model
 from sims import records
 from sims.command_line import main
+from sims.experiments.attack.recheck import recheck
+from sims.experiments.experiment import Context
 from sims.victims.victim import VictimOptions
 from tests.sims.victims.reference_server import Memory, Server
 
@@ -189,6 +192,43 @@ def test_what_was_attacked_is_not_taken_on_trust(record, results, tmp_path, caps
     report = rechecked(forged(record, forge, tmp_path), results, capsys)
     assert name in report["altered"]
     assert not report["ok"]
+
+
+def changed(config, path, value):
+    copy = json.loads(json.dumps(config))
+    place = copy
+    for key in path[:-1]:
+        place = place[key]
+    if value is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return copy
+
+
+def test_settings_of_no_version_are_refused_even_if_the_digest_is_right(record, results, tmp_path, capsys):
+    """One missing, one too many, one of another type: a forger can make the digest anew."""
+    config = record.manifest["config"]
+    paths = [(key,) for key in config] + [("threat", key) for key in config["threat"]] + [("victim", "model")]
+    changes = [(path, value) for path in paths for value in (None, 8.5 if path[-1] != "epsilon" else "8.5")]
+    for path, value in (*changes, (("added",), 1), (("threat", "added"), 1), (("victim", "added"), 1)):
+        forgery = record._replace(manifest=record.manifest | {"config": changed(config, path, value)})
+        with pytest.raises(ValueError, match=f"must have settings as this version saves them, {path[-1]} is none$"):
+            recheck(forgery, Context(Folders(), tmp_path, lambda *_: None))
+    for best in ("text", {}, {"smoothing_radius": "0.1"}):
+        folder = records.write(tmp_path / "forged", record.data, record.manifest | {"best_response": best}).folder
+        assert main(["attack", "--recheck", str(folder), "--out", str(results)]) == 2
+        said = f"error: record {folder} must have the smoothing_radius of its best_response\n"
+        assert capsys.readouterr().err == said
+
+
+def test_an_edited_record_is_not_rechecked(record, results, tmp_path, capsys):
+    folder = records.write(tmp_path / "edited", record.data, record.manifest).folder
+    for key in record.manifest:
+        edited = {name: value for name, value in record.manifest.items() if name != key}
+        (folder / "manifest.json").write_text(json.dumps(edited))
+        assert main(["attack", "--recheck", str(folder), "--out", str(results)]) == 2
+        assert capsys.readouterr().err.startswith(f"error: record {folder} is damaged (manifest.json ")
 
 
 def test_a_record_of_another_version_is_refused(record, results, tmp_path, capsys):
