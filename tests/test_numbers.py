@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from importlib import import_module
@@ -148,6 +149,8 @@ TOO_LARGE = [
     "attack --defenses quantizer:levels=1000000000000",
     "attack --rows 99999999999 --tile 99999999999",
     "attack --tile 1048576",
+    "attack --rows 1048576000 --tile 1048576",
+    "moments --draws 2147483647",
     "convergence --steps 2147483648",
     "convergence --steps 2147483647",
     "convergence --num-directions 2147483647",
@@ -179,8 +182,15 @@ def test_a_number_too_large_is_refused_before_the_run(typed, tmp_path, capsys):
 
 def test_what_needs_more_memory_than_there_is_says_how_much(capsys):
     assert main(["convergence", "--chains", "2147483647"]) == 2
-    assert re.search(r"needs at least [\d,]{9,} MB of memory, this machine has [\d,]{5,} MB", capsys.readouterr().err)
+    assert re.search(r"needs about [\d,]{9,} MB of memory, this machine has [\d,]{5,} MB", capsys.readouterr().err)
     check_memory(Plan(1, 1.0, 1000.0))
+
+
+def test_a_run_is_refused_from_half_as_much_again_as_there_is(monkeypatch):
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**20}.get)
+    check_memory(Plan(1, 1.0, 6400.0))
+    with pytest.raises(ValueError, match=r"needs about 6,500 MB of memory, this machine has 4,295 MB"):
+        check_memory(Plan(1, 1.0, 6500.0))
 
 
 @pytest.mark.parametrize(

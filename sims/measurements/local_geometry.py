@@ -94,8 +94,8 @@ def _losses(model: Model, loss: Loss):
 
 
 def megabytes(draws: int) -> float:
-    """Memory that so many draws of one image take at least: all their keys and losses are held at once."""
-    return 12 * draws / 1e6
+    """Memory of so many draws of one image: all their keys are held at once, and their losses in float64."""
+    return 32 * draws / 1e6
 
 
 def _batches(key: Key[Array, ""], images: Images, labels: Labels, draws: int) -> Iterator[tuple[Array, Array, Array]]:
