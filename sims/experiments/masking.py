@@ -83,7 +83,7 @@ def plan(config: Config) -> Plan:
     each = sum(passes(text, config.query_budget) for text in attacks) + config.evaluations * judgements(attacks)
     surface = config.views * GRID**2 * config.evaluations
     rows = len(victim_names(config.victim, config.defenses)) * (config.images * each + surface)
-    megabytes = 600 + ((config.images + config.rows) * _pixels(config) * 64 + config.tile * config.eot * 8) / 1e6
+    megabytes = 600 + ((4 * config.images + config.tile) * _pixels(config) * 16 + config.tile * config.eot * 8) / 1e6
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), megabytes)
 
 

@@ -88,7 +88,7 @@ def plan(config: Config) -> Plan:
     victims = len(victim_names(config.victim, config.defenses))
     rows = victims * config.images * (each + config.evaluations * judgements(config.attacks))
     pixels = np.prod(image_shape(config.victim.dataset))
-    images = (victims * len(config.attacks) + 8) * config.images + 16 * config.rows
+    images = (victims * len(config.attacks) + 8) * config.images + 4 * config.tile
     megabytes = 600 + 4 * images * int(pixels) / 1e6
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), megabytes)
 
