@@ -96,7 +96,7 @@ def answer(words: Words, number: str) -> tuple[int, str]:
 TYPED = [st.sampled_from(list(texts())) for texts in (experiments, settings_of_rows, statements, trainings)]
 
 
-@settings(max_examples=120, derandomize=True, deadline=None, database=None)
+@settings(max_examples=250, derandomize=True, deadline=None, database=None)
 @given(st.one_of(TYPED), NUMBERS)
 def test_any_number_is_taken_or_refused_in_one_line(words, number):
     status, said = answer(words, number)
