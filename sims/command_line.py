@@ -116,17 +116,17 @@ def _one_complaint() -> Iterator[None]:
 def _run(name: str, experiment: Experiment, command: Command) -> int:
     if command.recheck is not None:
         return _recheck(name, experiment, command, command.recheck)
-    plan = experiment.plan(command.config)
     if command.dry_run:
         _warn(experiment.threats(command.config))
-        return _show_plan(plan, command.json)
-    check_memory(plan)
-    records.prepare(command.out, name)
+        return _show_plan(experiment.plan(command.config), command.json)
     folders = Folders(command.out / "models", command.data_dir)
     inputs = experiment.inputs(command.config, folders)
-    _warn(experiment.threats(command.config))
     folder = records.record_folder(command.out, name, command.config, inputs)
     known = (folder / "manifest.json").exists()
+    if not known:
+        check_memory(experiment.plan(command.config))
+        records.prepare(command.out, name)
+    _warn(experiment.threats(command.config))
     record = records.recall(folder) if known else _compute(name, experiment, command, folders, inputs, folder)
     report = record.manifest["report"]
     if command.json:

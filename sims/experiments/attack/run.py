@@ -31,7 +31,8 @@ def plan(config: Config) -> Plan:
     rows = cells * (config.threat.query_budget + config.evaluations)
     built = [build_attack(choice, config.threat) for choice in config.attacks]
     engine = max(run_megabytes(attack, shape, config.images, config.schedule) for attack in built)
-    saved = (ARRAYS_OF_A_CELL * cells + config.images + 4 * config.tile) * 4 * np.prod(shape) / 1e6
+    tile = config.tile * max(choice.shared.average for choice in config.attacks)
+    saved = (ARRAYS_OF_A_CELL * cells + config.images + 4 * tile) * 4 * np.prod(shape) / 1e6
     network = network_megabytes(config.victim, config.tile, min(config.draws, FEWEST_ROWS))
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), float(PROGRAM_MEGABYTES + engine + saved + network))
 
