@@ -5,6 +5,7 @@ are billed as rows (the attacker's averaging over a random defence, EOT).
 """
 
 import dataclasses
+import functools
 from typing import Annotated
 
 from defenses.names import Choice, read, several
@@ -73,8 +74,9 @@ def attack_choices(*texts: str) -> tuple[Choice, ...]:
 AttackOptions = Annotated[tuple[Choice, ...], several(Choice, read_attack, "ATTACK")]
 
 
+@functools.lru_cache
 def build_attack(choice: Choice, threat: Threat) -> Attack:
-    """The query attack that was chosen.
+    """The query attack that was chosen; the same one for the same choice, so that it is compiled once.
 
     Its name tells it from every other, settings and threat included. An attack with a schedule runs it over the answers
     that the budget buys. Raises ValueError for a norm that it does not have, a radius it cannot use, or a budget that

@@ -10,6 +10,7 @@ neighbours, the slots, the chunk length or an interruption.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ class Schedule:
     """How a run is laid out; only `query_budget` and `stopping` change what happens to an image.
 
     query_budget: rows one image may cost, >= 1.
-    rows: rows in flight, a multiple of tile.
+    rows: rows in flight, a multiple of tile; a model on the host is asked for at most so many at once.
     tile: rows per forward pass, >= 1; results are bit for bit equal for one tile size, which queues of at least so
         many rows have.
     chunk: iterations between two returns to the host, >= 1.
@@ -42,7 +43,7 @@ class Schedule:
     """
 
     query_budget: int
-    rows: int = 64
+    rows: int = 128
     tile: int = 16
     chunk: int = 50
     stopping: StoppingRule = FIRST_SUCCESS
@@ -188,11 +189,16 @@ def trace_counts(query_budget: int) -> tuple[int, ...]:
 
 def _data(attack: Attack, oracle: Oracle, queue: Queue) -> list[np.ndarray]:
     """The arrays that tell one run from another: the queue, the victim, and the first step the attack asks for."""
-    first = attack.init(queue.streams[0], queue.images[0], queue.starts[0])
-    step = attack.ask(queue.streams[0], first).images
+    step = _first_step(attack, queue.streams[0], queue.images[0], queue.starts[0])
     streams = jax.random.key_data(queue.streams)
     arrays = (queue.images, queue.starts, queue.settled, queue.labels, streams, step, *jax.tree.leaves(oracle.params))
     return [np.asarray(jax.random.key_data(a) if _is_key(a) else a) for a in arrays]
+
+
+@partial(jax.jit, static_argnums=0)
+def _first_step(attack: Attack, key, image, start):
+    """Compiled as one: operation by operation it would take longer to compile than the run."""
+    return attack.ask(key, attack.init(key, image, start)).images
 
 
 def _is_key(array) -> bool:

@@ -8,7 +8,7 @@ functions of `sims.victims.oracle`, so that an attack cannot tell the two kinds 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -73,9 +73,19 @@ def seen_by(
     return HostOracle(bare(model).name, feedback, model.host, model.num_classes, targeted, loss, average, run)
 
 
-def plain_victim(function: Callable[[Float[np.ndarray, "n h w c"]], Any]):
-    """Any function of the images alone as the victim of a `HostOracle`; the names of the requests are dropped."""
-    return lambda images, request: function(images)
+class PlainVictim(NamedTuple):
+    """A function of the images alone as the victim of a `HostOracle`: it has no use for the names of requests."""
+
+    function: Callable[[Float[np.ndarray, "n h w c"]], Any]
+
+    def __call__(self, images: Float[np.ndarray, "n h w c"], request: str) -> Any:
+        """What the function returns for the images."""
+        return self.function(images)
+
+
+def plain_victim(function: Callable[[Float[np.ndarray, "n h w c"]], Any]) -> PlainVictim:
+    """Any function of the images alone as the victim of a `HostOracle`."""
+    return PlainVictim(function)
 
 
 def identity(oracle: HostOracle) -> str:

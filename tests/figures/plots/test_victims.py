@@ -103,7 +103,11 @@ def test_the_command_it_names_is_one_that_verify_takes(add, tmp_path, capsys):
     add("attack", RESNET)
     assert main(["summary", "--out", str(tmp_path)]) == 2
     words = shlex.split(capsys.readouterr().err.split("`")[1])
-    assert settings_of(tyro.cli(Config, args=words[4:]).victim) == RESNET | {"weights_key": None, "resize": None, "classes": None}
+    assert settings_of(tyro.cli(Config, args=words[4:]).victim) == RESNET | {
+        "weights_key": None,
+        "resize": None,
+        "classes": None,
+    }
 
 
 def test_summary_of_an_attack_that_names_no_victim_is_refused(add, tmp_path, capsys):
