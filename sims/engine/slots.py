@@ -17,7 +17,7 @@ from sims.engine.tiles import answer_rows, rows_to_forward
 from sims.victims.oracle import Answer, Oracle, known
 
 RUNNING, FOOLED, EXHAUSTED, NON_FINITE, GAVE_UP = range(5)
-NARROW = 4  # rows a step may ask for and still be made for all slots at once
+NARROW = 4  # rows a step may ask for and still be made, and read, for all slots at once
 STATUS = ("running", "fooled", "budget exhausted", "non-finite answer", "gave up")
 INIT_STREAM, ATTACK_STREAM, DEFENSE_STREAM = range(3)
 
@@ -196,9 +196,8 @@ def tell(plan: RunPlan, queue: Queue, slots: Slots) -> Slots:
     """Tell the slots whose rows are all answered; a fooled one leaves, or is put to the vote of the stopping rule."""
     complete = _in_progress(queue, slots) & jnp.all(slots.answered | ~slots.queries.needed, axis=1)
     failed = complete & jnp.any(slots.answered & ~known(slots.answers), axis=1)
-    told = jax.vmap(plan.attack.tell)(slots.attack, slots.queries, slots.answers)
     heard = complete & ~failed & ~slots.votes.open
-    attack = _select(heard, told, slots.attack)
+    attack = _told(plan, heard, slots)
     report = jax.vmap(plan.attack.report)(attack)
     candidate = heard & report.success & _leaves(plan)
     votes, accepted = cast(plan.stopping, slots.votes, candidate, complete & ~failed, slots.answers.fooled[:, 0])
@@ -232,6 +231,18 @@ def ask(plan: RunPlan, queue: Queue, slots: Slots) -> Slots:
         queries=_select(slots.asking, queries, slots.queries),
         answered=slots.answered & ~slots.asking[:, None],
     )
+
+
+def _told(plan: RunPlan, heard: Bool[Array, " slots"], slots: Slots) -> Any:
+    """The states of the attack, of the slots that are heard with their answers; a wide step is read for these alone."""
+    if plan.attack.width <= NARROW:
+        return _select(heard, jax.vmap(plan.attack.tell)(slots.attack, slots.queries, slots.answers), slots.attack)
+
+    def one(slot):
+        hears, state, queries, answers = slot
+        return jax.lax.cond(hears, plan.attack.tell, lambda state, *_: state, state, queries, answers)
+
+    return jax.lax.map(one, (heard, slots.attack, slots.queries, slots.answers))
 
 
 def _leaves(plan: RunPlan) -> bool:

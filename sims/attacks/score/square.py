@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from defenses.ranges import check_shares
-from sims.attacks.attack import Attack, Queries, Threat
+from sims.attacks.attack import Attack, Queries, Report, Threat
 from sims.attacks.ball import check_ball, project
 from sims.attacks.method import Method
 
@@ -32,7 +32,10 @@ class Square:
 
 
 class SquareState(NamedTuple):
-    """clean, image: (h, w, c), image the incumbent; value: () its loss, +inf before the first answer; step: ()."""
+    """clean, image: (h, w, c), image the incumbent, the random start before the first answer; step: ().
+
+    value: () its loss, +inf before the first answer.
+    """
 
     clean: Float[Array, "h w c"]
     image: Float[Array, "h w c"]
@@ -54,15 +57,15 @@ def square(threat: Threat, settings: Square) -> Attack:
     steps = threat.query_budget // width
 
     def init(key, image, start):
-        return SquareState(image, image, jnp.array(False), jnp.array(jnp.inf), jnp.array(0))
+        begun = project(norm, first(key, image, epsilon), image, epsilon)
+        return SquareState(image, begun, jnp.array(False), jnp.array(jnp.inf), jnp.array(0))
 
     def ask(key, state):
         shape = state.image.shape
         side = _side(state.step, steps, settings.initial_fraction, shape)
         side = side if norm == "linf" else jnp.minimum(jnp.maximum(side, 3) | 1, min(shape[:2]))
-        begun = first(key, state.clean, epsilon)
-        fresh = jnp.where(state.step == 0, begun, further(key, state.clean, state.image, side, epsilon))
-        candidate = project(norm, fresh, state.clean, epsilon)
+        moved = project(norm, further(key, state.clean, state.image, side, epsilon), state.clean, epsilon)
+        candidate = jnp.where(state.step == 0, state.image, moved)
         if not settings.reevaluate:
             return Queries(candidate[None], jnp.array([True]))
         return Queries(jnp.stack([candidate, state.image]), jnp.array([True, True]) & (state.step > jnp.array([-1, 0])))
@@ -74,7 +77,10 @@ def square(threat: Threat, settings: Square) -> Attack:
         value = jnp.where(better, answers.value[0], incumbent)
         return SquareState(state.clean, image, answers.fooled[0], value, state.step + 1)
 
-    return Attack(f"square-{norm}", "loss", width, init, ask, tell)
+    def report(state):
+        return Report(jnp.where(state.step == 0, state.clean, state.image), state.success, state.value)
+
+    return Attack(f"square-{norm}", "loss", width, init, ask, tell, report)
 
 
 METHOD = Method(
@@ -126,12 +132,9 @@ def _recoloured(key, clean, image, side, epsilon):
     inside = _inside(*_window(window_key, side, image.shape), side)
     up, down = (project("linf", clean + step, clean, epsilon) for step in (epsilon, -epsilon))
 
-    def painted(upwards):
-        return jnp.where(inside, jnp.where(upwards, up, down), image)
-
     upwards, turned = _sign_and_turn(sign_key, image.shape[-1])
-    repeated = jnp.all(painted(upwards) == image)
-    return painted(upwards ^ (repeated & turned))
+    changed = jnp.any(inside & (jnp.where(upwards, up, down) != image))
+    return jnp.where(inside, jnp.where(upwards ^ (~changed & turned), up, down), image)
 
 
 def _sign_and_turn(key, channels):

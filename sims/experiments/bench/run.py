@@ -44,11 +44,11 @@ class Config:
 
     model: str = "resnet20"
     """Network that is attacked: resnet20 or wide-resnet-28-10."""
-    images: int = 256
+    images: int = 128
     """Images in the queue."""
     query_budget: int = 105
     """Rows one image may cost."""
-    repeats: int = 5
+    repeats: int = 3
     """Timed runs of each case, each between two bare measurements; the median ratio counts."""
     attacks: AttackOptions = attack_choices("square", "nes", "simba", "boundary", "hop-skip-jump")
     """Attacks whose overhead and waste are measured."""
