@@ -228,7 +228,7 @@ def ask(plan: RunPlan, queue: Queue, slots: Slots) -> Slots:
     return slots._replace(
         steps=slots.steps + slots.asking,
         status=jnp.where(slots.asking, ended, slots.status),
-        queries=_select(slots.asking, queries, slots.queries),
+        queries=queries,
         answered=slots.answered & ~slots.asking[:, None],
     )
 
@@ -251,13 +251,13 @@ def _leaves(plan: RunPlan) -> bool:
 
 
 def _asked(plan: RunPlan, keys: Key[Array, " slots"], slots: Slots) -> Queries:
-    """What the slots ask for: the attack's next step, or the candidate that is voted on once more."""
+    """The next step of the slots that ask, or the candidate that is voted on once more; the others keep their queries."""
     asked = _next_step(plan, keys, slots)
     if not plan.stopping.draws:
         return asked
     first = jnp.arange(plan.attack.width) == 0
     again = jax.vmap(lambda state: Queries(_first_row(plan.attack, state), first))(slots.attack)
-    return _select(slots.votes.open, again, asked)
+    return _select(slots.asking & slots.votes.open, again, asked)
 
 
 def _first_row(attack: Attack, state: Any) -> Float[Array, "width h w c"]:
@@ -266,15 +266,19 @@ def _first_row(attack: Attack, state: Any) -> Float[Array, "width h w c"]:
 
 
 def _next_step(plan: RunPlan, keys: Key[Array, " slots"], slots: Slots) -> Queries:
-    """The attack's next step; where it is wide, and so costly to make, slots that do not ask are skipped."""
+    """The attack's next step; where it is wide, and so costly to make and to move, only that of slots that ask."""
+    stepping = slots.asking & ~slots.votes.open
     if plan.attack.width <= NARROW:
-        return jax.vmap(plan.attack.ask)(keys, slots.attack)
+        return _select(stepping, jax.vmap(plan.attack.ask)(keys, slots.attack), slots.queries)
 
-    def one(slot):
-        asking, key, state, queries = slot
-        return jax.lax.cond(asking, plan.attack.ask, lambda key, state: queries, key, state)
+    def fill(i, queries):
+        def asked():
+            step = plan.attack.ask(keys[i], jax.tree.map(lambda all: all[i], slots.attack))
+            return jax.tree.map(lambda all, mine: all.at[i].set(mine), queries, step)
 
-    return jax.lax.map(one, (slots.asking & ~slots.votes.open, keys, slots.attack, slots.queries))
+        return jax.lax.cond(stepping[i], asked, lambda: queries)
+
+    return jax.lax.fori_loop(0, len(stepping), fill, slots.queries)
 
 
 def refill(plan: RunPlan, queue: Queue, state: EngineState) -> EngineState:
