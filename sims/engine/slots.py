@@ -251,7 +251,7 @@ def _leaves(plan: RunPlan) -> bool:
 
 
 def _asked(plan: RunPlan, keys: Key[Array, " slots"], slots: Slots) -> Queries:
-    """The next step of the slots that ask, or the candidate that is voted on once more; the others keep their queries."""
+    """The next step of the slots that ask, or the candidate that is voted on once more; others keep their queries."""
     asked = _next_step(plan, keys, slots)
     if not plan.stopping.draws:
         return asked
