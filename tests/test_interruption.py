@@ -178,3 +178,13 @@ def test_an_experiment_at_any_moment(models, tmp_path, command, seconds):
 def test_a_training_goes_on_after_its_last_whole_epoch(tmp_path):
     command = ["-m", "defenses", "train", "classifier", "resnet20", "--epochs", "50", "--out", str(tmp_path)]
     assert interrupted(command, there(tmp_path, "models/*.training/[1-9]*/*")) == (130, "", GOES_ON)
+
+
+def test_another_signal_with_a_handler_of_its_own_ends_nothing():
+    """PyTorch's data loaders handle SIGCHLD in Python: a worker that ends is no Control-C."""
+    code = (
+        "import signal, subprocess, time; from defenses.commands import interruption; interruption._watch(); "
+        "signal.signal(signal.SIGCHLD, lambda *_: None); subprocess.run(['true']); time.sleep(0.3); print('alive')"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "alive\n", "")

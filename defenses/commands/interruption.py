@@ -43,6 +43,9 @@ def resumes_from(folder: Path) -> None:
 @contextlib.contextmanager
 def unwinding() -> Iterator[None]:
     """Inside, an interruption is a KeyboardInterrupt, so that what would be left behind half done is removed first."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a job in the background is left alone
+        yield
+        return
     watched, handler = signal.set_wakeup_fd(-1), signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -56,7 +59,14 @@ def _watch() -> None:
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told)
     signal.signal(signal.SIGINT, lambda *_: None)  # the thread is told all the same
-    Thread(target=lambda: os.read(seen, 1) and _leave(), daemon=True).start()
+    Thread(target=lambda: _leave_at_interrupt(seen), daemon=True).start()
+
+
+def _leave_at_interrupt(seen: int) -> None:
+    """Wait for Control-C; other signals that have a handler in Python, such as SIGCHLD, are told here too."""
+    while signum := os.read(seen, 1):
+        if signum[0] == signal.SIGINT:
+            _leave()
 
 
 def _leave() -> NoReturn:

@@ -59,7 +59,12 @@ def first_shape(folder: Path) -> tuple[int, int, int]:
 def _all_classes(named: Mapping[str, str], folder: Path) -> Classes:
     """The classes of which the folder names every one."""
     names = _in_order(named)
-    if all(name.isdecimal() for name in names):
+    numbered = [name for name in names if name.isdecimal()]
+    if numbered and len(numbered) < len(names):
+        other = next(name for name in names if not name.isdecimal())
+        here = f"it has {len(numbered)} and {other!r}; --classes FILE.json tells the labels"
+        raise ValueError(f"{folder} must name its classes by numbers or by names, not by both, {here}")
+    if numbered:
         numbers = sorted(map(int, names))
         if numbers not in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
             here = f"it has {len(numbers)} from {numbers[0]} to {numbers[-1]}; --classes FILE.json tells the labels"

@@ -7,6 +7,8 @@ from defenses.training.adversarial import Adversary
 from defenses.training.augmentation import AUGMENTATIONS
 from defenses.training.schedules import SCHEDULES
 
+MOST_EPOCHS = 100_000  # steps are counted in 32 bits
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -67,8 +69,8 @@ def trainable_split(recipe: Recipe, dataset: Dataset) -> Split:
 
 def check(recipe: Recipe, images: int) -> None:
     """Raise ValueError unless the recipe's numbers allow training on that many images."""
-    if recipe.epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {recipe.epochs}")
+    if not 1 <= recipe.epochs <= MOST_EPOCHS:
+        raise ValueError(f"epochs must be in [1, {MOST_EPOCHS}], got {recipe.epochs}")
     if not 1 <= recipe.batch_size <= images:
         raise ValueError(f"batch_size must lie in 1..{images}, the training images, got {recipe.batch_size}")
     if not 0 < recipe.learning_rate < float("inf"):

@@ -42,7 +42,7 @@ def read_card(path: Path, channels: int) -> Card:
     try:
         return _card({**content.get("measured", {}), **content}, channels)
     except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"{place} must hold a normalization and a resize as documented: {error}") from error
+        raise ValueError(f"{place} must be as defenses/weights/README.md says: {error}") from error
 
 
 def _card(said: dict[str, Any], channels: int) -> Card:

@@ -30,8 +30,10 @@ def checked(attack: Attack, oracle: Oracle | HostOracle, images, labels, ids, st
     if starts.shape != images.shape or not ((starts >= 0) & (starts <= 1)).all():
         raise ValueError(f"starts must be {images.shape} in [0, 1], like the images, got {starts.shape}")
     ids = as_array("ids", ids)
-    if len(ids) != len(images):
-        raise ValueError(f"ids must have {len(images)} entries, one per image, got {len(ids)}")
+    if ids.shape != (len(images),) or ids.dtype.kind not in "iu" or not ((ids >= 0) & (ids < 2**31)).all():
+        raise ValueError(
+            f"ids must be ({len(images)},) integers in [0, 2**31), one per image, got {ids.dtype} {ids.shape}"
+        )
     return Arguments(images, labels, ids, starts)
 
 

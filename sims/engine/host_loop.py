@@ -1,7 +1,8 @@
 """The engine's loop for a victim on the host: one call for all rows that wait, every reply counted once.
 
 The compiled half (`turn`) hands out replies, lets images leave and enter, and asks; between two turns the host sends
-exactly the rows that wait, never padding, at most the schedule's rows. Each call has a name, a function of the run's
+exactly the rows that wait, never padding, at most the schedule's rows. Where a victim or a journal asks for it, each
+call has a name, a function of the run's
 mark, the rows answered before it, and the rows themselves: a call that is repeated after an interruption has the name
 it had, and a victim that remembers names need not count it twice.
 
@@ -21,19 +22,8 @@ from jaxtyping import Array, Bool, Shaped
 from defenses.model import say_of_probabilities
 from sims.engine.checkpoint import fingerprint, save_state
 from sims.engine.journal import append_reply, read_journal
-from sims.engine.slots import (
-    RUNNING,
-    EngineState,
-    Queue,
-    RunPlan,
-    Slots,
-    ask,
-    defense_keys,
-    refill,
-    tell,
-    waiting_rows,
-    with_answers,
-)
+from sims.engine.slots import ask, defense_keys, refill, tell, waiting_rows, with_answers
+from sims.engine.state import RUNNING, EngineState, Queue, RunPlan, Slots
 from sims.victims.host import HostOracle, PlainVictim, no_replies, read_replies
 
 

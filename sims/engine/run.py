@@ -24,7 +24,8 @@ from sims.attacks.attack import Attack
 from sims.engine.arguments import checked
 from sims.engine.checkpoint import fingerprint, load_state, save_state
 from sims.engine.host_loop import run_on_host
-from sims.engine.slots import FOOLED, RUNNING, Queue, RunPlan, compiled_advance, compiled_start
+from sims.engine.slots import compiled_advance, compiled_start
+from sims.engine.state import FOOLED, RUNNING, Queue, RunPlan
 from sims.engine.stopping import FIRST_SUCCESS, StoppingRule
 from sims.victims.host import HostOracle, identity, interface
 from sims.victims.oracle import Oracle
@@ -67,7 +68,7 @@ class Result(NamedTuple):
     """Outcome of a run on the host, and what it cost.
 
     images: (n, h, w, c) float32, the last candidates. queries: (n,) rows the network evaluated for each image.
-    status: (n,) see `slots.STATUS`. trace: (n, points) float32, the attack's value after each query count of
+    status: (n,) see `state.STATUS`. trace: (n, points) float32, the attack's value after each query count of
     trace_at (points,), inf while unknown. evaluated, padded: rows forwarded for an image, and only to fill a tile.
     seconds: wall time of this call, compilation included.
     """

@@ -23,6 +23,7 @@ from sims.engine.stopping import check_votes
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.experiments.white_box.run import judged
 from sims.measurements.fresh_draws import times_right
+from sims.victims.memory import network_megabytes
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs, victim_names
 from sims.white_box.cost import judgements, passes
 from sims.white_box.masking import CHECKS, Check, find, probes
@@ -84,6 +85,7 @@ def plan(config: Config) -> Plan:
     surface = config.views * GRID**2 * config.evaluations
     rows = len(victim_names(config.victim, config.defenses)) * (config.images * each + surface)
     megabytes = 600 + ((4 * config.images + config.tile) * _pixels(config) * 16 + config.tile * config.eot * 8) / 1e6
+    megabytes += network_megabytes(config.victim, config.tile, config.tile)
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), megabytes)
 
 

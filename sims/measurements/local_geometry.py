@@ -3,6 +3,7 @@
 This looks inside the victim (gradients, repeated draws): it feeds predictions and is never open to an attack.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -104,9 +105,15 @@ def _batches(key: Key[Array, ""], images: Images, labels: Labels, draws: int) ->
         raise ValueError(f"draws must be >= 2, got {draws}")
     images = as_images(images)
     labels = as_labels(labels, len(images))
-    batches = -(-draws // max(FEWEST_ROWS, NUMBERS_PER_BATCH // images[0].size))
+    rows = batch_rows(images.shape[1:], draws)
     for i, (image, label) in enumerate(zip(jnp.asarray(images), jnp.asarray(labels), strict=True)):
-        yield jax.random.split(jax.random.fold_in(key, i), (batches, -(-draws // batches))), image, label
+        yield jax.random.split(jax.random.fold_in(key, i), (-(-draws // rows), rows)), image, label
+
+
+def batch_rows(image_shape: tuple[int, ...], draws: int) -> int:
+    """Draws of one image that are forwarded at once; together a few more than `draws`, in equal batches."""
+    batches = -(-draws // max(FEWEST_ROWS, NUMBERS_PER_BATCH // math.prod(image_shape)))
+    return -(-draws // batches)
 
 
 def _variance(losses: Float[np.ndarray, " draws"]) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from defenses.names import Choice
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.table import build_attack
 from sims.engine.run import Result, Schedule, run_attack
-from sims.engine.slots import NON_FINITE
+from sims.engine.state import NON_FINITE
 from sims.engine.stopping import FIRST_SUCCESS, WHOLE_BUDGET, majority
 from sims.measurements.fresh_draws import summed_scores, times_predicted, times_right
 from sims.victims.oracle import Oracle, oracle_of

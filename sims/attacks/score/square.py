@@ -140,8 +140,8 @@ def _recoloured(key, clean, image, side, epsilon):
 def _sign_and_turn(key, channels):
     """(channels,) fair coins, and (channels,) which of them to turn round: any set of channels but the empty one.
 
-    All sets are as likely; beyond 16 channels, where the empty one would come once in 2^17 times or less, it stands
-    for the set of all.
+    All sets are nearly as likely; beyond 16 channels, where the empty one would come once in 2^17 times or less, it
+    stands for the set of all.
     """
     if channels > 16:
         upwards, turned = jax.random.bernoulli(key, shape=(2, channels))

@@ -11,7 +11,7 @@ from defenses.names import Choice
 from sims.attacks.table import build_attack
 from sims.engine.checkpoint import fingerprint
 from sims.engine.run import run_attack
-from sims.engine.slots import STATUS
+from sims.engine.state import STATUS
 from sims.experiments.attack.setting import Setting
 from sims.experiments.experiment import Context
 from sims.measurements.fresh_draws import times_fooled

@@ -15,7 +15,7 @@ from defenses.names import Choice
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.ball import lengths
 from sims.attacks.table import build_attack
-from sims.engine.slots import EXHAUSTED, FOOLED, NON_FINITE, STATUS
+from sims.engine.state import EXHAUSTED, FOOLED, NON_FINITE, STATUS
 from sims.engine.stopping import StoppingRule
 
 ROUNDING = 1e-5  # of a distance in float32

@@ -7,7 +7,7 @@ import xarray as xr
 
 from sims.attacks.ball import lengths
 from sims.attacks.table import read_attack
-from sims.engine.slots import NON_FINITE
+from sims.engine.state import NON_FINITE
 from sims.intervals import share
 from sims.measurements.slow_down import measured_slow_down, predicted_slow_down, restricted_queries
 

@@ -15,7 +15,7 @@ from sims.experiments.attack.report import COLUMNS, report
 from sims.experiments.attack.setting import Config, Setting, setting
 from sims.experiments.experiment import Context, Experiment, Plan
 from sims.measurements.best_response import best_radius, with_radius
-from sims.measurements.local_geometry import FEWEST_ROWS, LocalGeometry, measure
+from sims.measurements.local_geometry import LocalGeometry, batch_rows, measure
 from sims.victims.memory import network_megabytes
 from sims.victims.victim import seconds_per_row, victim_inputs
 
@@ -33,7 +33,7 @@ def plan(config: Config) -> Plan:
     engine = max(run_megabytes(attack, shape, config.images, config.schedule) for attack in built)
     tile = config.tile * max(choice.shared.average for choice in config.attacks)
     saved = (ARRAYS_OF_A_CELL * cells + config.images + 4 * tile) * 4 * np.prod(shape) / 1e6
-    network = network_megabytes(config.victim, config.tile, min(config.draws, FEWEST_ROWS))
+    network = network_megabytes(config.victim, tile, batch_rows(shape, config.draws))
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), float(PROGRAM_MEGABYTES + engine + saved + network))
 
 

@@ -25,6 +25,7 @@ from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.experiments.white_box.recheck import rechecker
 from sims.experiments.white_box.report import COLUMNS, report
 from sims.measurements.fresh_draws import times_predicted
+from sims.victims.memory import network_megabytes
 from sims.victims.oracle import oracle_of
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs, victim_names
 from sims.white_box.cost import judgements, passes
@@ -89,7 +90,8 @@ def plan(config: Config) -> Plan:
     rows = victims * config.images * (each + config.evaluations * judgements(config.attacks))
     pixels = np.prod(image_shape(config.victim.dataset))
     images = (victims * len(config.attacks) + 8) * config.images + 4 * config.tile
-    megabytes = 600 + 4 * images * int(pixels) / 1e6
+    network = network_megabytes(config.victim, config.tile, config.tile)
+    megabytes = 600 + 4 * images * int(pixels) / 1e6 + network
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), megabytes)
 
 

@@ -105,9 +105,10 @@ def test_some_of_the_numbers_do_not_tell_the_labels(tmp_path, numbers):
     assert picture_folder(tmp_path / "some", classes=file).test.labels.tolist() == list(numbers)
 
 
-def test_one_name_that_is_no_number_makes_all_of_them_text(tmp_path):
-    draw(tmp_path / "other" / "a.png")
-    assert numbered(tmp_path).classes[:4] == ("0", "1", "10", "11")
+def test_names_among_numbers_are_refused(tmp_path):
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(ValueError, match="numbers or by names, not by both, it has 12 and 'masks'; --classes"):
+        numbered(tmp_path)
 
 
 def test_a_class_without_pictures_counts(folder):

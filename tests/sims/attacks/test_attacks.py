@@ -10,7 +10,7 @@ from defenses.model import defended
 from sims.attacks.attack import Threat
 from sims.attacks.table import ATTACKS, build_attack, read_attack
 from sims.engine.run import Schedule, run_attack
-from sims.engine.slots import EXHAUSTED, FOOLED
+from sims.engine.state import EXHAUSTED, FOOLED
 from sims.victims.oracle import Answer, oracle_of
 from tests.sims.small_victims import SHAPE, images, labels_of, linear_classifier, no_defense
 

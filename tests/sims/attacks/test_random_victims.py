@@ -17,7 +17,7 @@ from defenses.model import defended
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.table import ATTACKS, build_attack, read_attack
 from sims.engine.run import Result, Schedule, run_attack
-from sims.engine.slots import EXHAUSTED, FOOLED, GAVE_UP
+from sims.engine.state import EXHAUSTED, FOOLED, GAVE_UP
 from sims.engine.stopping import stopping_rule
 from sims.measurements.fresh_draws import times_fooled
 from sims.victims.oracle import oracle_of

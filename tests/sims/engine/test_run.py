@@ -14,7 +14,7 @@ from defenses.model import defended
 from sims.attacks.attack import Threat
 from sims.attacks.table import build_attack, read_attack
 from sims.engine.run import Schedule, run_attack, run_plan
-from sims.engine.slots import EXHAUSTED, NON_FINITE, STATUS
+from sims.engine.state import EXHAUSTED, NON_FINITE, STATUS
 from sims.victims.oracle import averaged, oracle_of
 from tests.sims.small_victims import images, labels_of, linear_classifier, no_defense, noise
 

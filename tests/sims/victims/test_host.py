@@ -9,7 +9,7 @@ import pytest
 from defenses.model import defended
 from sims.engine import host_loop
 from sims.engine.run import Schedule, run_attack
-from sims.engine.slots import EXHAUSTED, NON_FINITE
+from sims.engine.state import EXHAUSTED, NON_FINITE
 from sims.engine.stopping import FIRST_SUCCESS, stopping_rule
 from sims.measurements.fresh_draws import times_fooled
 from sims.victims.host import HostOracle, interface, plain_victim, read_replies

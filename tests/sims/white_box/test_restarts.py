@@ -13,7 +13,7 @@ from defenses.model import defended, undefended
 from sims.attacks.attack import Threat
 from sims.attacks.ball import lengths
 from sims.engine.run import Schedule, run_attack
-from sims.engine.slots import GAVE_UP
+from sims.engine.state import GAVE_UP
 from sims.engine.stopping import FIRST_SUCCESS, WHOLE_BUDGET
 from sims.measurements.fresh_draws import outvoted, times_predicted, times_right
 from sims.victims.oracle import Answer, oracle_of
