@@ -444,7 +444,7 @@ def test_a_data_set_without_trainable_split_is_refused(data, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "epochs must be in [1, 100000], got 0"),
+        ({"epochs": 0}, r"epochs must be in \[1, 100000\], got 0"),
         ({"batch_size": 0}, r"batch_size must lie in 1..100, the training images, got 0"),
         ({"batch_size": 101}, "got 101"),
         ({"learning_rate": -0.1}, "learning_rate must be > 0 and finite, got -0.1"),

@@ -162,10 +162,10 @@ def test_a_card_brings_its_normalisation_and_resizing(place, params):
         ({"sha256": "0" * 64}, r"abc\.safetensors is altered: expected the sha256 0{64}, got [0-9a-f]{64}"),
         ({"model": "resnet56"}, r"must be weights of model resnet20, its card says 'resnet56'"),
         ({"dataset": "mnist"}, r"must be weights of dataset cifar10, its card says 'mnist'"),
-        ({"normalization": {"mean": [0.5], "std": [0.5]}}, r"abc\.json must hold a normalization .* needs 3 means"),
+        ({"normalization": {"mean": [0.5], "std": [0.5]}}, r"abc\.json must be as .* needs 3 means"),
         ({"normalization": {"mean": [0, 0, 0], "std": [1, 1, 0]}}, r"std > 0"),
-        ({"normalization": 3}, r"abc\.json must hold a normalization"),
-        ({"resize": {"side": 3}}, r"abc\.json must hold a normalization and a resize as documented"),
+        ({"normalization": 3}, r"abc\.json must be as"),
+        ({"resize": {"side": 3}}, r"abc\.json must be as defenses/weights/README.md says"),
         ([1], r"abc\.json must be the card of .*abc\.safetensors, as JSON: it is no JSON object"),
     ],
 )
