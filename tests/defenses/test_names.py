@@ -46,13 +46,15 @@ def MODEL(images):
 
 
 def test_a_file_of_ones_own_has_one_text_from_wherever_it_is_named(tmp_path, monkeypatch):
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work/mine.py").write_text(MINE)
-    monkeypatch.chdir(tmp_path / "work")
-    places = ("", "./", "../work/", f"{tmp_path}/work/")
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    (here / "mine.py").write_text(MINE)
+    monkeypatch.chdir(here)
+    places = ("", "./", "../here/", f"{here}/")
     assert {str(read_defense(f"{place}mine.py:NOISE:std=0.1")) for place in places} == {"mine.py:NOISE"}
     assert {str(zoo.read_model(f"{place}mine.py:MODEL")) for place in places} == {"mine.py:MODEL"}
     monkeypatch.chdir(tmp_path)
-    assert str(read_defense("work/mine.py:NOISE")) == "work/mine.py:NOISE"
-    monkeypatch.chdir("/usr")
-    assert str(read_defense(f"{tmp_path}/work/mine.py:NOISE")) == f"{tmp_path}/work/mine.py:NOISE"
+    assert str(read_defense("here/mine.py:NOISE")) == "here/mine.py:NOISE"
+    monkeypatch.chdir(elsewhere)
+    assert str(read_defense(f"{here}/mine.py:NOISE")) == f"{here}/mine.py:NOISE"
