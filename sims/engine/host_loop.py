@@ -2,9 +2,8 @@
 
 The compiled half (`turn`) hands out replies, lets images leave and enter, and asks; between two turns the host sends
 exactly the rows that wait, never padding, at most the schedule's rows. Where a victim or a journal asks for it, each
-call has a name, a function of the run's
-mark, the rows answered before it, and the rows themselves: a call that is repeated after an interruption has the name
-it had, and a victim that remembers names need not count it twice.
+call has a name, a function of the run's mark, the rows answered before it, and the rows themselves: a call that is
+repeated after an interruption has the name it had, and a victim that remembers names need not count it twice.
 
 With a checkpoint every reply goes to a journal (`sims.engine.journal`) before it is used, and the state is saved every
 so many calls. A run that was interrupted anywhere loads the state, takes the replies of the journal as the victim's,

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 from sims import records
+from tests.sims.edited import MISSING, edited
 
 DATA = xr.Dataset(
     {"queries": (("image", "seed"), np.arange(6).reshape(3, 2), {"unit": "queries"})}, coords={"seed": [0, 7]}
@@ -131,22 +132,6 @@ def edits(value, *path):
         yield from ((path, other) for other in OTHER_TYPES if type(other) is not type(value))
     if isinstance(value, int | float):
         yield path, value + 1e-9
-
-
-MISSING = object()
-
-
-def edited(manifest, path, value):
-    """The manifest with one entry changed, as an editor would."""
-    copy = json.loads(json.dumps(manifest))
-    place = copy
-    for key in path[:-1]:
-        place = place[key]
-    if value is MISSING:
-        del place[path[-1]]
-    else:
-        place[path[-1]] = value
-    return copy
 
 
 def test_no_edit_of_a_manifest_is_taken_for_a_result(tmp_path):

@@ -73,10 +73,14 @@ LAYOUTS = ("cifar-10-batches-bin", "cifar-10-batches-py", "cifar-10-binary.tar.g
 def small(monkeypatch, request):
     """Batches of a few drawn images count as the published ones."""
     if "real" not in request.node.name:
-        monkeypatch.setattr(cifar10, "PER_BATCH", ROWS)
-        for batch in cifar10.BATCHES:
-            sha256 = hashlib.sha256(records(batch)).hexdigest()
-            monkeypatch.setitem(cifar10.RECORDS.sha256, f"{batch}.bin", sha256)
+        publish_drawn(monkeypatch)
+
+
+def publish_drawn(monkeypatch):
+    monkeypatch.setattr(cifar10, "PER_BATCH", ROWS)
+    for batch in cifar10.BATCHES:
+        sha256 = hashlib.sha256(records(batch)).hexdigest()
+        monkeypatch.setitem(cifar10.RECORDS.sha256, f"{batch}.bin", sha256)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -1,7 +1,6 @@
 """CIFAR-10 as Hugging Face keeps it: parquet files with PNG pictures, one of all five batches and one of the test's."""
 
 import builtins
-import hashlib
 import io
 import re
 
@@ -13,7 +12,7 @@ from defenses.commands.fetching import fetch
 from defenses.data import cifar10
 from defenses.data.dataset import Bytes
 from defenses.data.sources import load
-from tests.defenses.data.test_cifar10 import ROWS, drawn, records
+from tests.defenses.data.test_cifar10 import ROWS, drawn, publish_drawn, records
 from tests.paths import DATA
 
 TRAIN, TEST = cifar10.PARQUET.sha256
@@ -45,10 +44,7 @@ def written(folder, order=SHUFFLED):
 def small(monkeypatch, request):
     """Batches of a few drawn images count as the published ones."""
     if "real" not in request.node.name:
-        monkeypatch.setattr(cifar10, "PER_BATCH", ROWS)
-        for batch in cifar10.BATCHES:
-            sha256 = hashlib.sha256(records(batch)).hexdigest()
-            monkeypatch.setitem(cifar10.RECORDS.sha256, f"{batch}.bin", sha256)
+        publish_drawn(monkeypatch)
 
 
 @pytest.mark.parametrize("place", cifar10.PARQUET.folders)

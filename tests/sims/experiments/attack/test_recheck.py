@@ -14,6 +14,7 @@ from sims.command_line import main
 from sims.experiments.attack.recheck import recheck
 from sims.experiments.experiment import Context
 from sims.victims.victim import VictimOptions
+from tests.sims.edited import MISSING, edited
 from tests.sims.victims.reference_server import Memory, Server
 
 SMALL = ["--images", "8", "--query-budget", "60", "--draws", "2", "--evaluations", "3", "--rows", "16", "--tile", "8"]
@@ -194,25 +195,13 @@ def test_what_was_attacked_is_not_taken_on_trust(record, results, tmp_path, caps
     assert not report["ok"]
 
 
-def changed(config, path, value):
-    copy = json.loads(json.dumps(config))
-    place = copy
-    for key in path[:-1]:
-        place = place[key]
-    if value is None:
-        del place[path[-1]]
-    else:
-        place[path[-1]] = value
-    return copy
-
-
 def test_settings_of_no_version_are_refused_even_if_the_digest_is_right(record, results, tmp_path, capsys):
     """One missing, one too many, one of another type: a forger can make the digest anew."""
     config = record.manifest["config"]
     paths = [(key,) for key in config] + [("threat", key) for key in config["threat"]] + [("victim", "model")]
-    changes = [(path, value) for path in paths for value in (None, 8.5 if path[-1] != "epsilon" else "8.5")]
+    changes = [(path, value) for path in paths for value in (MISSING, 8.5 if path[-1] != "epsilon" else "8.5")]
     for path, value in (*changes, (("added",), 1), (("threat", "added"), 1), (("victim", "added"), 1)):
-        forgery = record._replace(manifest=record.manifest | {"config": changed(config, path, value)})
+        forgery = record._replace(manifest=record.manifest | {"config": edited(config, path, value)})
         with pytest.raises(ValueError, match=f"must have settings as this version saves them, {path[-1]} is none$"):
             recheck(forgery, Context(Folders(), tmp_path, lambda *_: None))
     for best in ("text", {}, {"smoothing_radius": "0.1"}):
@@ -225,8 +214,7 @@ def test_settings_of_no_version_are_refused_even_if_the_digest_is_right(record, 
 def test_an_edited_record_is_not_rechecked(record, results, tmp_path, capsys):
     folder = records.write(tmp_path / "edited", record.data, record.manifest).folder
     for key in record.manifest:
-        edited = {name: value for name, value in record.manifest.items() if name != key}
-        (folder / "manifest.json").write_text(json.dumps(edited))
+        (folder / "manifest.json").write_text(json.dumps(edited(record.manifest, (key,), MISSING)))
         assert main(["attack", "--recheck", str(folder), "--out", str(results)]) == 2
         assert capsys.readouterr().err.startswith(f"error: record {folder} is damaged (manifest.json ")
 
