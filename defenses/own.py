@@ -112,10 +112,15 @@ def tried_defense(name: str, built: Any, dataset: Dataset) -> Defense | Callable
 def tried_model(name: str, built: Any, dataset: Dataset) -> Model:
     """A user's model after it was tried on some held-out images; ValueError says in one line what is wrong with it.
 
-    What is slow, or may be meant in another way, is said on stderr: a model on the host, one that is random there, and
-    probabilities instead of logits.
+    What is slow, or may be meant in another way, is said on stderr: a model on the host, one that is random there, one
+    of more classes than the data, and probabilities instead of logits.
     """
     model = _tried_model(name, _model_of(name, built, dataset), dataset)
+    if model.num_classes > len(dataset.classes):
+        fewer = f"{dataset.name} has {len(dataset.classes)}: label 0 is taken for its score 0, and so on"
+        _say(
+            f"{name} gives scores of {model.num_classes} classes, {fewer}; --classes FILE.json tells a FOLDER's labels"
+        )
     if model.host is not None:
         _say(f"{name} {SLOWER}")
     if model.host is not None and model.randomized:

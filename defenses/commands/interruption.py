@@ -25,7 +25,8 @@ _saved: list[Path] = []  # the folder of the present run's state, when it has on
 
 def run_command(module: str) -> NoReturn:
     """Leave with the exit status of that module's `main(arguments)`, or as interrupted; it is imported only now."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell lets its background jobs ignore it
+    ignored = signal.getsignal(signal.SIGINT) is not signal.default_int_handler  # by a shell's background jobs
+    if os.name == "posix" and not ignored:  # elsewhere Python's own handler has to do
         _watch()
     try:
         status = import_module(module).main(sys.argv[1:])

@@ -4,7 +4,7 @@ import contextlib
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 SUFFIXES = (".csv", ".txt")
@@ -27,14 +27,14 @@ def label_file(folder: Path, pictures: Sequence[Path]) -> LabelFile:
     """The .csv or .txt file that has a line for one of these pictures of the folder.
 
     It lies in the folder, or beside it under its name (val.txt and val/). The two entries of a line stand apart by a
-    comma, a tab or, without either, the last blank. Folders before a picture's name are passed over, its ending may be
-    missing, and so may the pictures of some lines; the first line may be a heading.
+    comma, a tab or, without either, the last blank. Folders before a picture's name, with / or a backslash, are passed
+    over, its ending may be missing, and so may the pictures of some lines; the first line may be a heading.
     Raises ValueError where there is no such file or more than one, for a line without two entries, or for a picture of
     two classes.
     """
     beside = [folder.with_name(folder.name + suffix) for suffix in SUFFIXES]
     inside = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    files = [path for path in (*inside, *beside) if path.suffix in SUFFIXES and path.is_file()]
+    files = [path for path in (*inside, *beside) if path.suffix.lower() in SUFFIXES and path.is_file()]
     known = _by_name(pictures)
     found = {file: rows for file, rows in zip(files, map(_rows, files), strict=True) if known.keys() & map(_name, rows)}
     if not found:
@@ -47,7 +47,7 @@ def label_file(folder: Path, pictures: Sequence[Path]) -> LabelFile:
 
 
 def _read(file: Path, rows: Sequence[Sequence[str]], known: Mapping[str, Path]) -> LabelFile:
-    rows = rows[1:] if _name(rows[0]) not in known and not PurePosixPath(_name(rows[0])).suffix else rows
+    rows = rows[1:] if _name(rows[0]) not in known and not PureWindowsPath(_name(rows[0])).suffix else rows
     classes: dict[Path, str] = {}
     for row in rows:
         if len(row) != 2 or not all(entry.strip() for entry in row):
@@ -72,7 +72,7 @@ def _rows(file: Path) -> list[list[str]]:
 
 def _name(row: Sequence[str]) -> str:
     """The name of the picture that a line is about."""
-    return PurePosixPath(row[0].strip()).name
+    return PureWindowsPath(row[0].strip()).name
 
 
 def _by_name(pictures: Sequence[Path]) -> dict[str, Path]:

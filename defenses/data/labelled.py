@@ -16,11 +16,13 @@ class Labelled(NamedTuple):
     """classes: what the class of each picture is called, a folder's name or a label file's text.
 
     named: every class, those without a picture too, and what messages call it. skipped: in words, what was passed over.
+    empty: class folders without a picture.
     """
 
     classes: Mapping[Path, str]
     named: Mapping[str, str]
     skipped: tuple[str, ...]
+    empty: tuple[Path, ...] = ()
 
 
 def labelled(folder: Path) -> Labelled:
@@ -59,7 +61,8 @@ def _in_class_folders(folder: Path, found: Sequence[Path]) -> Labelled:
         *_counted(nested, "folder inside the class folders", "folders inside the class folders", folder),
         *_counted(len(_pictures(folder)), "picture in no class folder", "pictures in no class folder", folder),
     )
-    return Labelled({path: path.parent.name for path in found}, named, skipped)
+    empty = tuple(sorted(set(folders) - {path.parent for path in found}))
+    return Labelled({path: path.parent.name for path in found}, named, skipped, empty)
 
 
 def _flat(folder: Path, found: Sequence[Path]) -> Labelled:

@@ -1,7 +1,7 @@
 """A data set of one's own: a folder of PNG and JPEG pictures, in class folders or with a label file."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from defenses.data.class_list import Classes, labels_of, listed
 from defenses.data.dataset import Dataset, Split
-from defenses.data.labelled import labelled, say_skipped
+from defenses.data.labelled import Labelled, labelled, say_skipped
 from defenses.files.pictures import Pictures, shape_of
 from defenses.files.resize import Resize, checked
 
@@ -21,17 +21,17 @@ def picture_folder(folder: Path, resize: Resize | None = None, classes: Path | N
     With one, images have one channel where all pictures are greyscale, else three.
     classes: a JSON file that tells the labels (see `class_list.listed`). Without it the classes that are named there
     are all there are, in the order of their names; if all names are numbers, in the order of these, which must count
-    from 0 or 1 without a gap: some of the classes that a network knows need the file.
+    from 0 or 1 without a gap, else no folder may be empty: some of the classes that a network knows need the file.
 
     On stderr is said how much was skipped. Every file's header is read, a picture is decoded when it is asked for.
     Transparency and EXIF orientation are ignored.
-    Raises ValueError as `labelled` and `labels_of` do, for numbers with a gap, and for a file that is no picture or of
-    another shape than the first.
+    Raises ValueError as `labelled` and `labels_of` do, for numbers with a gap, an empty folder among names, and for a
+    file that is no picture or of another shape than the first.
     """
     if resize is not None:
         checked(resize)
     found = labelled(folder)
-    known = _all_classes(found.named, folder) if classes is None else listed(classes)
+    known = _all_classes(found, folder) if classes is None else listed(classes)
     label = labels_of(found.named, known, classes or folder)
     paths = sorted(found.classes, key=lambda path: (label[found.classes[path]], path.name, path.parent.name))
     image_shape = _image_shape(paths, resize)
@@ -56,9 +56,9 @@ def first_shape(folder: Path) -> tuple[int, int, int]:
     return shape_of(min(labelled(folder).classes))
 
 
-def _all_classes(named: Mapping[str, str], folder: Path) -> Classes:
-    """The classes of which the folder names every one."""
-    names = _in_order(named)
+def _all_classes(found: Labelled, folder: Path) -> Classes:
+    """The classes of which the folder names every one; an empty one may be none, and would move the labels."""
+    names = _in_order(found.named)
     numbered = [name for name in names if name.isdecimal()]
     if numbered and len(numbered) < len(names):
         other = next(name for name in names if not name.isdecimal())
@@ -69,6 +69,9 @@ def _all_classes(named: Mapping[str, str], folder: Path) -> Classes:
         if numbers not in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
             here = f"it has {len(numbers)} from {numbers[0]} to {numbers[-1]}; --classes FILE.json tells the labels"
             raise ValueError(f"{folder} must number its classes from 0 or 1 without a gap, {here}")
+    elif found.empty:
+        cure = "take it away, or --classes FILE.json tells the labels"
+        raise ValueError(f"{found.empty[0]} must hold a picture to be a class: {cure}")
     return Classes(names, names)
 
 

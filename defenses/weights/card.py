@@ -53,14 +53,27 @@ def _card(said: dict[str, Any], channels: int) -> Card:
         model,
         dataset,
         None if normalization is None else _normalization(normalization, channels),
-        None if resize is None else checked_resize(Resize(**resize)),
+        None if resize is None else _resize(resize),
         None if labels is None else _labels(labels),
     )
 
 
 def _normalization(said: Any, channels: int) -> Normalization:
-    mean, std = (tuple(map(float, said[name])) for name in ("mean", "std"))
-    return checked(Normalization(mean, std), channels)
+    mean, std = (said[name] for name in ("mean", "std"))
+    if not isinstance(mean, list) or not isinstance(std, list) or not all(map(_is_number, (*mean, *std))):
+        raise ValueError("mean and std must be lists of numbers")
+    return checked(Normalization(tuple(map(float, mean)), tuple(map(float, std))), channels)
+
+
+def _resize(said: Any) -> Resize:
+    found = Resize(**said)
+    if not type(found.size) is type(found.crop) is int:
+        raise ValueError("size and crop of resize must be whole numbers")
+    return checked_resize(found)
+
+
+def _is_number(said: Any) -> bool:
+    return isinstance(said, int | float) and not isinstance(said, bool)
 
 
 def _labels(said: Any) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ AGREED = 1e-6  # how near the normalisation of a card is to that of its file: fl
 class WeightsFile(NamedTuple):
     """path, sha256: the file and the hash of its content. normalization, resize: what stands before the network.
 
+    stated: whether its publisher, the file or its card says the normalisation; else it is the data set's own.
     resize is None where images come in their shape. labels: the classes in the order of the network's scores, None for
     the data set's. key: of the set of weights in the file. others: the keys of the other sets that it holds.
     """
@@ -30,6 +31,7 @@ class WeightsFile(NamedTuple):
     path: Path
     sha256: str
     normalization: Normalization
+    stated: bool
     resize: Resize | None
     labels: tuple[str, ...] | None = None
     key: str | None = None
@@ -61,18 +63,17 @@ def weights_file(
     sha256, channels = _digest(path), image_shape(dataset)[-1]
     entry = _entry(path, sha256)
     if entry is not None:
-        _check_hash(path, sha256, entry.sha256)
-        found = read_chosen(path, sha256, key)
-        return WeightsFile(path, sha256, entry.normalization, entry.resize, None, found.key, found.others)
+        found = read_chosen(path, entry.sha256, key)
+        return WeightsFile(path, sha256, entry.normalization, True, entry.resize, None, found.key, found.others)
     card = read_card(path, channels)
-    _check_hash(path, sha256, card.sha256)
     for field, said, expected in (("model", card.model, name), ("dataset", card.dataset, dataset)):
         if said not in ("", expected):
             raise ValueError(f"{path} must be weights of {field} {expected}, its card says {said!r}")
-    arrays, used, others = read_chosen(path, sha256, key)
-    normalization = _normalization(path, arrays, card, channels) or NORMALIZATIONS.get(dataset, UNCHANGED[channels])
+    arrays, used, others = read_chosen(path, card.sha256, key)
+    stated = _normalization(path, arrays, card, channels)
+    normalization = stated or NORMALIZATIONS.get(dataset, UNCHANGED[channels])
     resize = card.resize or (Resize() if dataset == "imagenet" else None)
-    return WeightsFile(path, sha256, normalization, resize, card.labels, used, others)
+    return WeightsFile(path, sha256, normalization, stated is not None, resize, card.labels, used, others)
 
 
 def _normalization(path: Path, arrays: Arrays, card: Card, channels: int) -> Normalization | None:
@@ -140,11 +141,6 @@ def _entry(path: Path, digest: str) -> Published | None:
     """What is known of a published file: by its hash, else by its name (whose hash is then found wrong)."""
     known = [entry for entry in PUBLISHED if digest.startswith(entry.sha256)]
     return next(iter(known + [entry for entry in PUBLISHED if entry.file == path.name]), None)
-
-
-def _check_hash(path: Path, digest: str, expected: str) -> None:
-    if not digest.startswith(expected):
-        raise ValueError(f"{path} is altered: expected the sha256 {expected}, got {digest}")
 
 
 def _words(record: NamedTuple) -> str:

@@ -21,19 +21,28 @@ def pretrained(
 ) -> Classifier:
     """The architecture `name` with the weights of `weights_file`, for the images of `dataset`.
 
-    Where the file holds several sets of weights, a line on stderr says which one is used.
+    On stderr is said which set of weights is used where the file holds several, and the normalisation where nobody
+    stated it.
     Raises ValueError as `weights_file`, `load` and `load_checkpoint` do, and for labels that are not the data set's.
     """
     file = weights_file(name, dataset, seed, folders, weights, key)
     data, architecture = load(dataset, folders.data, file.resize), ARCHITECTURES[name]
     params = load_checkpoint(file.path, architecture, data.image_shape, len(data.classes), file.sha256, file.key)
+    _say_assumed(file, dataset)
+    built = network_classifier(name, architecture, params, data.image_shape, len(data.classes), file.normalization)
+    return _in_order(built, file, data.classes)._replace(resize=file.resize, origin=file.origin)
+
+
+def _say_assumed(file: WeightsFile, dataset: str) -> None:
+    """What was taken for granted about the file."""
     if file.others:
         others = ", ".join(file.others)
         print(
             f"weights: {file.key} of {file.path.name}; --weights-key chooses one of {others} instead", file=sys.stderr
         )
-    built = network_classifier(name, architecture, params, data.image_shape, len(data.classes), file.normalization)
-    return _in_order(built, file, data.classes)._replace(resize=file.resize, origin=file.origin)
+    if not file.stated:
+        card = f"{card_path(file.path).name} beside it changes that"
+        print(f"normalization: {file.path.name} states none, that of {dataset} is taken; {card}", file=sys.stderr)
 
 
 def _in_order(built: Classifier, file: WeightsFile, classes: Sequence[str]) -> Classifier:

@@ -153,8 +153,13 @@ def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:
     chains = getattr(config, "defenses", (config.defense,) if hasattr(config, "defense") else ())
     parts = (*options.model, *(part for chain in chains for part in chain.parts))
     own = sorted({file for part in parts for file in own_sources(part)})
-    files = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in own}
+    files = {str(file): _digest(file) for file in own}
     return inputs | ({"files": files} if files else {})
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def seconds_per_row(options: VictimOptions) -> float:

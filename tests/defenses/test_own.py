@@ -120,6 +120,14 @@ def check_on_host(name, folder, models, capsys):
     assert (row["defense"], row["slow_down_predicted"]) == (name, None)  # theory asks for a gradient
 
 
+def test_a_model_of_more_classes_than_the_data_is_said(tmp_path, capsys):
+    text = "def WIDE(images):\n    return jnp.pad(images.reshape(len(images), -1), ((0, 0), (0, 936)))\n"
+    file = written(tmp_path, "mine.py", HEAD + text)
+    status, _, err = evaluated(capsys, f"{file}:WIDE")
+    assert status == 0
+    assert "gives scores of 1000 classes, digits has 10: label 0 is taken for its score 0, and so on; --classes" in err
+
+
 def test_models_that_are_no_models_and_networks_with_a_stream_of_their_own(tmp_path, models, capsys):
     text = "from flax import nnx\n\ndef TOTAL(images):\n    return images.sum()\n\n\nclass Net(nnx.Module):\n"
     text += "    def __init__(self, rngs):\n        self.drop = nnx.Dropout(0.5, rngs=rngs)\n"

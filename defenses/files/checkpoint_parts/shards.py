@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 INDEX = ".index.json"
+_BLOCK = 1 << 20  # bytes that are hashed at a time
 _SHARD = re.compile(r"(.+)-[0-9]{5}-of-([0-9]{5})(\.\w+)")
 
 
@@ -54,5 +55,7 @@ def digest(path: Path) -> str:
     """
     found = hashlib.sha256()
     for part in (path, *shards(path)) if is_index(path) else (path,):
-        found.update(part.read_bytes())
+        with part.open("rb") as content:
+            while block := content.read(_BLOCK):
+                found.update(block)
     return found.hexdigest()

@@ -41,6 +41,7 @@ FORMS = {
     "numbers from one": ("val.txt", lines(" ", class_of=lambda kind: 1 + NUMBER[kind])),
     "tabs": ("labels.txt", lines("\t")),
     "names after their folders": ("labels.txt", lines(" ", name_of=lambda name: f"val/{name}")),
+    "names as Windows writes them": ("LABELS.CSV", lines(name_of=lambda name: f"val\\{name}")),
     "beside the folder": ("../pets.txt", lines(" ")),
 }
 

@@ -111,11 +111,21 @@ def test_names_among_numbers_are_refused(tmp_path):
         numbered(tmp_path)
 
 
-def test_a_class_without_pictures_counts(folder):
+def test_a_name_without_pictures_would_move_the_labels(folder, tmp_path):
     (folder / "ant").mkdir()
-    dataset = picture_folder(folder)
-    assert dataset.classes == ("ant", "bee", "cat", "dog")
-    assert dataset.test.labels.tolist() == [1, 2, 2, 3]
+    with pytest.raises(
+        ValueError, match=rf"^{folder}/ant must hold a picture to be a class: take it away, or --classes"
+    ):
+        picture_folder(folder)
+    file = written(tmp_path / "classes.json", ["ant", "bee", "cat", "dog"])
+    assert picture_folder(folder, classes=file).test.labels.tolist() == [1, 2, 2, 3]
+
+
+def test_a_number_without_pictures_counts(tmp_path):
+    (tmp_path / "0").mkdir()
+    for number in (1, 2):
+        draw(tmp_path / str(number) / "a.png")
+    assert picture_folder(tmp_path).test.labels.tolist() == [1, 2]
 
 
 def test_other_files_are_skipped_and_counted(folder, capsys):

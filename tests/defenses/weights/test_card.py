@@ -36,12 +36,15 @@ def test_a_card_brings_its_normalisation_and_resizing(place, params):
 @pytest.mark.parametrize(
     ("card", "words"),
     [
-        ({"sha256": "0" * 64}, r"abc\.safetensors is altered: expected the sha256 0{64}, got [0-9a-f]{64}"),
+        ({"sha256": "0" * 64}, r"abc\.safetensors: expected sha256 0{64}, found [0-9a-f]{64}"),
         ({"model": "resnet56"}, r"must be weights of model resnet20, its card says 'resnet56'"),
         ({"dataset": "mnist"}, r"must be weights of dataset cifar10, its card says 'mnist'"),
         ({"normalization": {"mean": [0.5], "std": [0.5]}}, r"abc\.json must be as .* needs 3 means"),
         ({"normalization": {"mean": [0, 0, 0], "std": [1, 1, 0]}}, r"std > 0"),
         ({"normalization": 3}, r"abc\.json must be as"),
+        ({"normalization": {"mean": "123", "std": "111"}}, r"mean and std must be lists of numbers"),
+        ({"normalization": {"mean": [0, 0, 0], "std": [1, 1, True]}}, r"mean and std must be lists of numbers"),
+        ({"resize": {"size": 40.5, "crop": 32}}, r"size and crop of resize must be whole numbers"),
         ({"resize": {"side": 3}}, r"abc\.json must be as defenses/weights/README.md says"),
         ([1], r"abc\.json must be the card of .*abc\.safetensors, as JSON: it is no JSON object"),
     ],
@@ -51,6 +54,24 @@ def test_a_card_that_does_not_fit_is_refused(place, params, card, words):
     path.with_suffix(".json").write_text(json.dumps(card))
     with pytest.raises(ValueError, match=words):
         zoo.classifier("resnet20", "cifar10", 0, place)
+
+
+def test_a_hash_may_be_in_capitals(place, params):
+    path = carded(place, params)
+    sha256 = zoo.classifier("resnet20", "cifar10", 0, place).origin["sha256"]
+    path.with_suffix(".json").write_text(json.dumps({"sha256": sha256.upper()}))
+    assert zoo.classifier("resnet20", "cifar10", 0, place).origin["sha256"] == sha256
+
+
+def test_a_normalization_that_nobody_states_is_said(place, params, capsys):
+    path = carded(place, params, normalization={"mean": [0, 0, 0], "std": [1, 1, 1]})
+    zoo.classifier("resnet20", "cifar10", 0, place)
+    assert capsys.readouterr().err == ""
+    path.with_suffix(".json").write_text("{}")
+    zoo.classifier("resnet20", "cifar10", 0, place)
+    name = path.with_suffix("").name
+    told = f"normalization: {path.name} states none, that of cifar10 is taken; {name}.json beside it changes that\n"
+    assert capsys.readouterr().err == told
 
 
 def test_a_card_says_the_order_of_the_classes(place, params):
