@@ -1,4 +1,4 @@
-"""A statement as a record: formula, assumptions, source, and a derivation whose every step is asserted."""
+"""A statement as a record: formula, assumptions, source, and a derivation: each step proved, or cited as such."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,12 @@ class Assumption:
     text: in words.
     condition: a sympy relation between the statement's values, or None where no machine can check it. A free
         array index in it means *for every entry*.
+    needed: whether the formula has no meaning where the condition fails, so that a call is refused there.
     """
 
     text: str
     condition: Any = None
+    needed: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,24 @@ class Step:
     """One step of a derivation: `left = right`, or `left ≤ right` where the relation says so.
 
     Both sides may hold unevaluated integrals, sums, derivatives and means; `holds` carries them out.
+    reference: where a step that no machine checks here is proved; empty for a step that sympy proves.
     """
 
     text: str
     left: sympy.Basic
     right: sympy.Basic
     relation: Literal["=", "≤"] = "="
+    reference: str = ""
+
+    @property
+    def standing(self) -> str:
+        """Whether the step is proved here, or assumed and where it is proved."""
+        return f"assumed, see {self.reference}" if self.reference else "proved"
 
     def holds(self) -> bool:
-        """Return whether sympy proves the relation for all admissible values of the symbols."""
+        """Return whether the relation is assumed, or sympy proves it for all admissible values of the symbols."""
+        if self.reference:
+            return True
         frozen = _array_sums(self.left, self.right)
         left: Any = sympy.sympify(self.left).xreplace(frozen).doit()
         right: Any = sympy.sympify(self.right).xreplace(frozen).doit()
@@ -67,7 +78,13 @@ def _vanishes(gap: sympy.Expr) -> bool:
 
 
 def _nonnegative(gap: sympy.Expr) -> bool:
-    return any(form(gap).is_nonnegative for form in (sympy.expand, sympy.factor, sympy.simplify))
+    return any(form(gap).is_nonnegative for form in (sympy.expand, sympy.factor, sympy.simplify, _from_one))
+
+
+def _from_one(gap: sympy.Expr) -> sympy.Expr:
+    """The gap with every positive integer written as 1 + n, n ≥ 0: where a count's least value decides the sign."""
+    counts = [symbol for symbol in gap.free_symbols if symbol.is_integer and symbol.is_positive]
+    return sympy.expand(gap.xreplace({count: 1 + sympy.Dummy(nonnegative=True) for count in counts}))
 
 
 @dataclass(frozen=True)
@@ -109,19 +126,31 @@ class Bound:
         return evaluation.exact_function(self.expr, self.parameters)
 
     @cached_property
-    def _conditions(self) -> tuple[tuple[str, Callable[..., Any]], ...]:
+    def _conditions(self) -> tuple[tuple[Assumption, Callable[..., Any]], ...]:
         return tuple(
-            (assumption.text, evaluation.float_function(assumption.condition, self.parameters))
+            (assumption, evaluation.float_function(assumption.condition, self.parameters))
             for assumption in self.assumptions
             if assumption.condition is not None
         )
 
+    def _broken(self, arrays: Mapping[str, np.ndarray]) -> tuple[Assumption, ...]:
+        """The machine-checkable assumptions that do not hold at checked values."""
+        arguments = evaluation.float_arguments(self.label, arrays)
+        with np.errstate(all="ignore"):
+            return tuple(assumption for assumption, holds in self._conditions if not np.all(holds(*arguments)))
+
+    def _require_meaning(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        if any(assumption.needed for assumption in self._broken(arrays)):
+            raise self._no_value(values)
+
     def __call__(self, **values: Any) -> float:
         """Return the value of the formula in float64.
 
-        Raises ValueError for a missing, unknown or inadmissible value, and where there is no finite value.
+        Raises ValueError for a missing, unknown or inadmissible value, where an assumption that the formula needs for
+        its meaning does not hold, and where there is no finite value.
         """
         arrays = evaluation.checked_values(self.label, self.parameters, values)
+        self._require_meaning(arrays, values)
         with np.errstate(all="ignore"):
             value = float(self._float(*evaluation.float_arguments(self.label, arrays)))
         if not np.isfinite(value):
@@ -133,6 +162,7 @@ class Bound:
         if isinstance(digits, bool) or not isinstance(digits, int) or digits < 1:
             raise ValueError(f"{self.label}: digits must be a positive integer, got {digits!r}")
         arrays = evaluation.checked_values(self.label, self.parameters, values)
+        self._require_meaning(arrays, values)
         with mpmath.workdps(digits + 20):
             try:
                 value = self._exact(*evaluation.exact_arguments(self.label, arrays, values))
@@ -146,18 +176,17 @@ class Bound:
     def violated(self, **values: Any) -> tuple[str, ...]:
         """Return the texts of the machine-checkable assumptions that do not hold at `values`."""
         arrays = evaluation.checked_values(self.label, self.parameters, values)
-        arguments = evaluation.float_arguments(self.label, arrays)
-        with np.errstate(all="ignore"):
-            return tuple(text for text, holds in self._conditions if not np.all(holds(*arguments)))
+        return tuple(assumption.text for assumption in self._broken(arrays))
 
     def latex(self) -> str:
         """Return the formula in LaTeX, in the notation of the symbol table."""
         return latex(self.expr)
 
     def derivation(self) -> tuple[Step, ...]:
-        """Return the steps of the derivation, each asserted, ending in the formula.
+        """Return the steps of the derivation, each asserted unless it is cited, ending in the formula.
 
-        Raises AssertionError, naming the step, where one fails or says nothing (left and right alike).
+        Raises AssertionError, naming the step, where one fails, says nothing (left and right alike), or where the last
+        one is not proved.
         """
         steps = tuple(self.steps())
         if not steps:
@@ -167,6 +196,8 @@ class Bound:
                 raise AssertionError(f"{self.label}: step {number} says nothing: {step}")
             if not step.holds():
                 raise AssertionError(f"{self.label}: step {number} does not hold: {step}")
+        if steps[-1].reference:
+            raise AssertionError(f"{self.label}: the last step must be proved, it is {steps[-1].standing}")
         conclusion = steps[-1].left if self.sense == "lower" else steps[-1].right
         if conclusion != self.expr:
             raise AssertionError(f"{self.label}: the derivation ends in {conclusion}, not in {self.expr}")

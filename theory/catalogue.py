@@ -1,39 +1,29 @@
 """All statements by label, in the order of the theory."""
 
 import difflib
+from importlib import import_module
 
 from theory.bound import Bound
-from theory.statements import (
-    best_response,
-    crossover,
-    diagonal_descent,
-    estimator_means,
-    moment_bounds,
-    patches,
-    pools,
-    quadratic_descent,
-    quadratic_moments,
-    recalled_forms,
-    second_moments,
-    smoothing,
-)
 
-_SECTIONS = (
-    smoothing,
-    estimator_means,
-    second_moments,
-    quadratic_moments,
-    moment_bounds,
-    recalled_forms,
-    crossover,
-    patches,
-    pools,
-    quadratic_descent,
-    diagonal_descent,
-    best_response,
+SECTIONS = (
+    "smoothing",
+    "estimator_means",
+    "second_moments",
+    "quadratic_moments",
+    "moment_bounds",
+    "recalled_forms",
+    "crossover",
+    "patches",
+    "pools",
+    "quadratic_descent",
+    "diagonal_descent",
+    "best_response",
 )
+"""The files of `theory.statements`, each with its `BOUNDS`; the checks of a section lie in a file of the same name."""
 
-CATALOGUE: dict[str, Bound] = {bound.label: bound for section in _SECTIONS for bound in section.BOUNDS}
+CATALOGUE: dict[str, Bound] = {
+    bound.label: bound for section in SECTIONS for bound in import_module(f"theory.statements.{section}").BOUNDS
+}
 
 
 def find(label: str) -> Bound:

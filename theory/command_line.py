@@ -39,7 +39,9 @@ def list_statements(json: _Json = False) -> int:
 
 
 def show(label: _Label) -> int:
-    """Show a statement: formula, assumptions, source and the steps of its derivation, each asserted now.
+    """Show a statement: formula, assumptions, source and the steps of its derivation.
+
+    A step is proved, by sympy and now, or assumed, with where it is proved.
 
     Args:
         label: the statement, e.g. E3-forward.
@@ -57,7 +59,7 @@ def show(label: _Label) -> int:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     for number, step in enumerate(steps, 1):
-        print(f"step {number}: {step.text}\n    {step.left} {step.relation} {step.right}")
+        print(f"step {number} ({step.standing}): {step.text}\n    {step.left} {step.relation} {step.right}")
         print(f"    ${latex(step.left)} {'=' if step.relation == '=' else chr(92) + 'le'} {latex(step.right)}$")
     return 0
 

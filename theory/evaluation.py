@@ -10,7 +10,20 @@ import sympy
 from sympy.printing.numpy import NumPyPrinter
 
 from theory.gamma_ratio import exact_gamma_ratio, float_gamma_ratio
+from theory.geometric import exact_partial_sum, exact_power, float_partial_sum, float_power
 from theory.symbols import SYMBOLS
+
+FLOAT_FUNCTIONS: dict[str, Any] = {
+    "gamma_ratio": float_gamma_ratio,
+    "power": float_power,
+    "partial_sum": float_partial_sum,
+}
+EXACT_FUNCTIONS: dict[str, Any] = {
+    "gamma_ratio": exact_gamma_ratio,
+    "power": exact_power,
+    "partial_sum": exact_partial_sum,
+    "log1p": mpmath.log1p,
+}
 
 
 class _ArrayPrinter(NumPyPrinter):
@@ -48,13 +61,13 @@ def float_function(expression: sympy.Basic, names: Sequence[str]) -> Callable[..
             "user_functions": {},
         }
     )
-    modules = [{"gamma_ratio": float_gamma_ratio, "numpy": np}, "numpy"]
+    modules = [{**FLOAT_FUNCTIONS, "numpy": np}, "numpy"]
     return sympy.lambdify(_arguments(names), expression, modules=modules, printer=printer)  # type: ignore[arg-type]
 
 
 def exact_function(expression: sympy.Basic, names: Sequence[str]) -> Callable[..., Any]:
     """Return `expression` as an mpmath function of the named values followed by the array lengths."""
-    modules = [{"gamma_ratio": exact_gamma_ratio, "log1p": mpmath.log1p}, "mpmath"]
+    modules = [EXACT_FUNCTIONS, "mpmath"]
     return sympy.lambdify(_arguments(names), expression, modules=modules)  # type: ignore[arg-type]
 
 

@@ -55,27 +55,66 @@ def cauchy_schwarz() -> Step:
     )
 
 
-def integration_by_parts() -> Step:
-    """Assert E[u φ(u)] = E φ′(u) for φ = e^{su}, every s, hence for all φ of moderate growth."""
+def integration_by_parts() -> tuple[Step, ...]:
+    """E[u φ(u)] = E φ′(u): asserted for φ = e^{su} at every s, cited for all φ of moderate growth."""
     s = sympy.Symbol("s", real=True)
     generating = sympy.exp(s**2 / 2)
-    return Step(
-        "Gaussian integration by parts E[u φ(u)] = E φ′(u), on every exponential φ = exp(su)",
-        sympy.Derivative(generating, s),
-        s * generating,
+    return (
+        Step(
+            "Gaussian integration by parts E[u φ(u)] = E φ′(u), on every exponential φ = exp(su)",
+            sympy.Derivative(generating, s),
+            s * generating,
+        ),
+        Step(
+            "and on every locally Lipschitz φ of moderate growth",
+            sympy.Symbol("E[u φ(u)]"),
+            sympy.Symbol("E φ′(u)"),
+            reference="C. Stein, Estimation of the mean of a multivariate normal distribution (1981), Lemma 1",
+        ),
     )
 
 
-def poincare() -> Step:
-    """Assert E(He_k′)² = k·k! on the k-th Hermite polynomial, Var He_k = k!: Var φ ≤ E(φ′)² by k ≥ 1."""
+def poincare() -> tuple[Step, ...]:
+    """Var φ ≤ E‖∇φ‖²: asserted on each Hermite polynomial, cited for all φ and in d dimensions."""
     k = sympy.Symbol("k", positive=True, integer=True)
-    return Step(
-        (
-            "Gaussian Poincaré inequality: He_k′ = k He_{k−1}, so the k-th Hermite part of E(φ′)² "
-            "is k ≥ 1 times its variance"
+    return (
+        Step(
+            (
+                "Gaussian Poincaré inequality: He_k′ = k He_{k−1}, so the k-th Hermite part of E(φ′)² "
+                "is k ≥ 1 times its variance"
+            ),
+            k**2 * sympy.factorial(k - 1),
+            k * sympy.factorial(k),
         ),
-        k**2 * sympy.factorial(k - 1),
-        k * sympy.factorial(k),
+        Step(
+            "and so for every φ in d dimensions: the Hermite polynomials are complete, variances add over coordinates",
+            sympy.Symbol("Var φ"),
+            sympy.Symbol("E‖∇φ‖²"),
+            "≤",
+            reference="H. Chernoff, A note on an inequality involving the normal distribution (1981)",
+        ),
+    )
+
+
+def mean_of_norm(scale: sympy.Expr, text: str) -> tuple[Step, ...]:
+    """E D ≤ scale·√d for a quantity D ≤ scale·‖u‖, u Gaussian; `text` says what is D and why."""
+    radius, slack = sympy.symbols("‖u‖ s", nonnegative=True)
+    mean, lost, variance = sympy.symbols("E‖u‖ E[s] Var‖u‖", nonnegative=True)
+    spread = Mean((radius - mean) ** 2, {radius: mean, radius**2: d})
+    return (
+        Step(
+            f"{text} is {scale}·‖u‖ − s with s ≥ 0: its mean",
+            Mean(scale * radius - slack, {radius: mean, slack: lost}),
+            scale * mean,
+            "≤",
+        ),
+        gaussian_moment(norm=1),
+        Step("a variance is no less than 0", scale * mean, sympy.sqrt((scale * mean) ** 2 + scale**2 * variance), "≤"),
+        Step(
+            "Var‖u‖ = E(‖u‖ − E‖u‖)² = d − (E‖u‖)²",
+            sympy.sqrt((scale * mean) ** 2 + scale**2 * spread),
+            scale * sympy.sqrt(d),
+        ),
     )
 
 

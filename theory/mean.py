@@ -6,6 +6,16 @@ from typing import Any, cast
 import sympy
 
 
+def independent(*laws: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The law of all products of the monomials of independent groups: the mean of a product is that of the means."""
+    joint: dict[Any, Any] = {sympy.S.One: sympy.S.One}
+    for law in laws:
+        entries = {sympy.S.One: sympy.S.One, **law}
+        joint = {one * other: mean * theirs for one, mean in joint.items() for other, theirs in entries.items()}
+    del joint[sympy.S.One]
+    return joint
+
+
 class Mean(sympy.Expr):
     """E[integrand] where the law of the random symbols is given by the means of the monomials that occur.
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import mpmath
-import numpy as np
 
 from theory.bound import Bound
+from theory.symbols import SYMBOLS
 
 DIMENSIONS = (1, 2, 12, 64, 784, 3072, 150528)
 TOLERANCE = 1e-10
 
-_LONGEST_ARRAY = 3072
 _DIGITS = 40
 
 
@@ -35,33 +34,9 @@ class Finding:
 def sample(dimension: int) -> dict[str, Any]:
     """Return a value for every quantity, at which the machine-checkable assumptions of all statements hold.
 
-    dimension: d ≥ 1; arrays have min(d, 3072) entries, since mpmath adds them one by one.
+    dimension: d ≥ 1; arrays have at most LONGEST_ARRAY entries.
     """
-    d, q, h = dimension, 8, 0.7
-    entries = np.arange(min(d, _LONGEST_ARRAY)) / min(d, _LONGEST_ARRAY)
-    return {
-        **{
-            "d": d,
-            "q": q,
-            "mu": 0.013,
-            "L0": 2.5,
-            "L1": 0.8,
-            "L0f": 1.7,
-            "L0m": 0.9,
-            "V": 0.03,
-            "nu": 0.6,
-            "nu2": 0.4,
-        },
-        **{"Delta": 0.35, "K": 6, "P": 49, "h": h, "eta": 0.6 / (1.5 * (1 + (d + 1) / q)), "t": 7, "N": 20},
-        **{"e0": 3e12, "e": 1e12, "eps": 0.7, "grad": 1.3, "grad_mu": 1.2, "M": 1.44 * (d + 2), "S": 0.4, "W": 0.06},
-        **{"tr": 0.3 * d, "tr2": 0.2 * d, "c": 0.45, "kappa": 1.9},
-        **{
-            "nu_p": 0.1 + 0.5 * entries,
-            "V_p": 0.02 * (1 + entries),
-            "h_i": 0.2 + 1.3 * entries,
-            "s_i": 2.0 - entries,
-        },
-    }
+    return {name: quantity.at(dimension) for name, quantity in SYMBOLS.items()}
 
 
 def relative_error(bound: Bound, values: Mapping[str, Any]) -> float:

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import jax
@@ -11,40 +12,11 @@ import tyro
 import xarray as xr
 
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
-from sims.verification import (
-    best_response,
-    crossover,
-    diagonal_descent,
-    estimator_means,
-    moment_bounds,
-    networks,
-    patches,
-    pools,
-    quadratic_descent,
-    quadratic_moments,
-    recalled_forms,
-    second_moments,
-    smoothing,
-)
+from sims.verification import networks
 from sims.verification.check import Check, Row, run_check
 from sims.verification.controls import caught, controls
 from sims.victims.victim import VictimOptions, check_one_model, seconds_per_row, victim_inputs
-from theory.catalogue import CATALOGUE, find
-
-SECTIONS = (
-    smoothing,
-    estimator_means,
-    second_moments,
-    quadratic_moments,
-    moment_bounds,
-    recalled_forms,
-    crossover,
-    patches,
-    pools,
-    quadratic_descent,
-    diagonal_descent,
-    best_response,
-)
+from theory.catalogue import CATALOGUE, SECTIONS, find
 
 
 @dataclass(frozen=True)
@@ -72,7 +44,7 @@ def plan(config: Config) -> Plan:
 
 def certified_checks() -> list[Check]:
     """Every row whose constants are known exactly, apart from the network of orthogonal layers."""
-    return [check for section in SECTIONS for check in section.checks()]
+    return [check for name in SECTIONS for check in import_module(f"sims.verification.{name}").checks()]
 
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:

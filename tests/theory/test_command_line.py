@@ -55,7 +55,7 @@ def test_show_has_formula_assumptions_and_steps(label, capsys):
     assert main(["show", label]) == 0
     shown = capsys.readouterr().out
     bound = find(label)
-    for part in (bound.statement, bound.latex(), bound.assumptions[0].text, bound.source, "step 1:"):
+    for part in (bound.statement, bound.latex(), bound.assumptions[0].text, bound.source, "step 1 (proved): "):
         assert part in shown
 
 

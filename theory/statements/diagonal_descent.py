@@ -161,8 +161,8 @@ _ANTITHETIC_SQUARE = _square(2 * mu * _LINEAR, 2 * mu)
 
 _SETTING = (_DIAGONAL, _DIRECTIONS, FRESH, CONSTANT)
 _STABLE = (
-    Assumption("stable along each eigenvector: ηh_i(1 + 1/q) < 2 for all i", eta * h * (1 + 1 / q) < 2),
-    Assumption("stable as a whole: A = (η/q)Σ h_j/(2 − ηh_j(1 + 1/q)) < 1", _amplification() < 1),
+    Assumption("stable along each eigenvector: ηh_i(1 + 1/q) < 2 for all i", eta * h * (1 + 1 / q) < 2, needed=True),
+    Assumption("stable as a whole: A = (η/q)Σ h_j/(2 − ηh_j(1 + 1/q)) < 1", _amplification() < 1, needed=True),
 )
 
 BOUNDS = (

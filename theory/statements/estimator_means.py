@@ -16,6 +16,11 @@ _CUBIC = Assumption("F̄(x) = Σ_i (c x_i + κ x_i³/6), the estimate taken at x
 _ANTITHETIC = Assumption("antithetic estimate g = (F_ξ(x+μu) − F_ζ(x−μu)) u/(2μ), ξ and ζ fresh and independent of u")
 
 _OWN, _OTHER = sympy.symbols("u1 u2", real=True)
+_ALONG, _ACROSS = sympy.symbols("u_a u_b", real=True)
+_MODERATE = (
+    Assumption("u ~ N(0, I_d); forward or antithetic estimate, defence draws independent of u"),
+    Assumption("F̄ locally Lipschitz of moderate growth"),
+)
 
 
 def _difference(x: sympy.Expr) -> sympy.Expr:
@@ -51,15 +56,46 @@ def _smoothed_slope(second_moment: sympy.Expr, value: sympy.Expr, text: str) -> 
     return Step(text, sympy.Subs(sympy.Derivative(smoothed.doit(), x), x, 0), value)
 
 
-def _alignment() -> tuple[Step, ...]:
-    difference, here, there, along = sympy.symbols("D n_1 n_2 u_a", real=True)
-    law = {difference * along: mu * grad_mu, here * along: 0, there * along: 0}
+def _unbiased() -> tuple[Step, ...]:
+    """E g = ∇F̄_μ: by integration by parts along each coordinate, on exponentials and then for all losses."""
+    x, u, b = sympy.symbols("x u b", real=True)
+    density = sympy.exp(-(u**2) / 2) / sympy.sqrt(2 * sympy.pi)
+    probe, whole = sympy.exp(b * (x + mu * u)), (u, -sympy.oo, sympy.oo)
     return (
-        integration_by_parts(),
+        *integration_by_parts(),
         Step(
-            ("along ∇F̄_μ: the noise has mean 0 given u, and E[(F̄(x+μu) − F̄(x))u_a] = μ‖∇F̄_μ‖ by parts"),
-            grad_mu * Mean((difference + here - there) * along / mu, law),
+            "along a coordinate, on the losses F̄ = exp(bx): E[(F̄(x+μu) − F̄(x))u]/μ is the slope of F̄_μ",
+            sympy.Integral((probe - sympy.exp(b * x)) * u / mu * density, whole),
+            sympy.Derivative(sympy.Integral(probe * density, whole), x),
+        ),
+    )
+
+
+def _law(along: sympy.Symbol, slope: sympy.Expr) -> tuple[sympy.Expr, dict]:
+    """(D + n₁ − n₂)·u along one axis, and its law: the noises have mean 0 given u, E[D u] = μ·slope by parts."""
+    difference, here, there = sympy.symbols("D n_1 n_2", real=True)
+    law = {difference * along: mu * slope, here * along: 0, there * along: 0}
+    return (difference + here - there) * along / mu, law
+
+
+def _alignment() -> tuple[Step, ...]:
+    return (
+        *_unbiased(),
+        Step(
+            "along ∇F̄_μ, times its length: the noise of the defence has mean 0 given u",
+            grad_mu * Mean(*_law(_ALONG, grad_mu)),
             E1_ALIGNMENT,
+        ),
+    )
+
+
+def _norm() -> tuple[Step, ...]:
+    return (
+        *_unbiased(),
+        Step(
+            "squared and summed over the axes: along ∇F̄_μ, and d − 1 across it where the slope is 0",
+            Mean(*_law(_ALONG, grad_mu)) ** 2 + (d - 1) * Mean(*_law(_ACROSS, sympy.S.Zero)) ** 2,
+            E1_NORM,
         ),
     )
 
@@ -109,6 +145,7 @@ def _coordinate() -> tuple[Step, ...]:
 
 
 E1_ALIGNMENT = grad_mu**2
+E1_NORM = grad_mu**2
 E1_GAUSSIAN = c + kappa * mu**2 / 2
 E1_SPHERE = c + kappa * mu**2 * d / (2 * (d + 2))
 E1_RADEMACHER = c + kappa * mu**2 / 6
@@ -122,12 +159,20 @@ BOUNDS = (
         sense="equality",
         status="proven",
         expr=E1_ALIGNMENT,
-        assumptions=(
-            Assumption("u ~ N(0, I_d); forward or antithetic estimate, defence draws independent of u"),
-            Assumption("F̄ locally Lipschitz of moderate growth"),
-        ),
+        assumptions=_MODERATE,
         source="derived here",
         steps=_alignment,
+    ),
+    Bound(
+        label="E1-norm",
+        name="unbiasedness in every direction",
+        statement="‖E g‖² = ‖∇F̄_μ(x)‖²: with E1-alignment, no bias across ∇F̄_μ either",
+        sense="equality",
+        status="proven",
+        expr=E1_NORM,
+        assumptions=_MODERATE,
+        source="derived here",
+        steps=_norm,
     ),
     Bound(
         label="E1-gaussian",

@@ -19,35 +19,104 @@ d, mu, L0, V, Delta, L0f, nu, nu2, K = symbols("d mu L0 V Delta L0f nu nu2 K")
 
 NORMAL = Assumption("u ~ N(0, I_d)")
 LIPSCHITZ = Assumption("F̄ is L₀-Lipschitz")
-_SUPREMUM = Assumption("V is a supremum over the queried points")
+SUPREMUM = Assumption("V is a supremum over the queried points")
 SPREAD = Assumption("the losses of any two purifiers differ by at most Δ at every queried point")
 
 _R = sympy.Symbol("R", positive=True)
+_SLACK, _LOST, _BELOW = sympy.symbols("s E[s‖u‖²] v", nonnegative=True)  # by how much an inequality is not reached
 
 
 def lipschitz_forward() -> tuple[Step, ...]:
     """E4-forward: |F̄(x+μu) − F̄(x)| ≤ μL₀‖u‖ in the exact second moment, V by Popoviciu."""
-    signal = Mean((mu * L0 * _R) ** 2 * _R**2, {_R**4: d * (d + 2)})
-    noise = d * Delta**2 / 4
+    least = Mean(((mu * L0 * _R) ** 2 - _SLACK) * _R**2, {_R**4: d * (d + 2), _SLACK * _R**2: _LOST})
+    signal, noise = mu**2 * L0**2 * d * (d + 2) - _LOST, d * (Delta**2 / 4 - _BELOW)
     return (
         gaussian_moment(norm=1),
         gaussian_moment(norm=2),
-        Step("signal moment of an L₀-Lipschitz loss at most", signal, mu**2 * L0**2 * d * (d + 2)),
+        Step("F̄ is Lipschitz: (F̄(x+μu) − F̄(x))² = μ²L₀²‖u‖² − s, s ≥ 0, times ‖u‖²", least, signal),
         *popoviciu(),
-        Step("insert both into the exact second moment", forward_square(signal, noise, noise), E4_FORWARD),
+        Step(
+            "both in the exact second moment, with V = Δ²/4 less something at every queried point",
+            forward_square(signal, noise, noise),
+            E4_FORWARD,
+            "≤",
+        ),
     )
 
 
-def _lipschitz_antithetic() -> tuple[Step, ...]:
+def _odd_and_lipschitz() -> tuple[Step, ...]:
+    """What the signal of a pair, φ(u) = (F̄(x+μu) − F̄(x−μu))/(2μ), inherits from F̄."""
+    up, down = sympy.symbols("F̄(x+μu) F̄(x−μu)", real=True)
+    distance, one, other = sympy.symbols("‖u−w‖ s_1 s_2", nonnegative=True)
+    moved = (mu * L0 * distance - one + mu * L0 * distance - other) / (2 * mu)
+    return (
+        Step(
+            "φ is odd: u ↦ −u exchanges the two answers", (down - up) / (2 * mu) + (up - down) / (2 * mu), sympy.S.Zero
+        ),
+        Step("φ is L₀-Lipschitz: either answer moves by at most μL₀‖u−w‖", moved, L0 * distance, "≤"),
+    )
+
+
+def sharp_antithetic(conclusion: sympy.Expr, moment: sympy.Expr, on: tuple[Step, ...]) -> tuple[Step, ...]:
+    """E[φ²‖u‖²] ≤ L₀²E[u₁²‖u‖²] = L₀²·moment for a rotation-invariant u; `on` asserts the moments of its law.
+
+    On a sphere {φ ≥ s} and, as φ is odd, {φ ≤ −s} are equally large, and 2s/L₀ apart. Of all sets of one size a cap
+    grows least, so that a set of this size is at most the cap {L₀u₁ ≥ s}: φ² is no larger than (L₀u₁)² in law.
+    """
+    level = sympy.Symbol("s", positive=True)
+    above, below, lost = sympy.symbols("φ(u)−s −s−φ(w) c", nonnegative=True)
+    value = sympy.Symbol("x", nonnegative=True)
+    signal, noise = 4 * mu**2 * (L0**2 * moment - _LOST), d * V - _BELOW
+    return (
+        *_odd_and_lipschitz(),
+        Step(
+            "φ(u) ≥ s and φ(w) ≤ −s lie at least 2s/L₀ apart: L₀‖u−w‖ is φ(u) − φ(w) and a rest c ≥ 0",
+            2 * level / L0,
+            ((level + above) - (-level - below) + lost) / L0,
+            "≤",
+        ),
+        Step(
+            "isoperimetry: on the sphere of radius r, two opposite sets of one size so far apart are at most caps",
+            sympy.Symbol("P(φ ≥ s | ‖u‖ = r)"),
+            sympy.Symbol("P(L₀u₁ ≥ s | ‖u‖ = r)"),
+            "≤",
+            reference="P. Lévy (1951); T. Figiel, J. Lindenstrauss, V. Milman (1977), Theorem 2.1",
+        ),
+        Step(
+            "a second moment is 2s integrated against P(|φ| ≥ s): ∫2s ds up to x",
+            sympy.Integral(2 * level, (level, 0, value)),
+            value**2,
+        ),
+        *on,
+        Step(
+            "E[φ²‖u‖²] = L₀²E[u₁²‖u‖²] less something, and E[V‖u‖²] = dV less something, V a supremum",
+            antithetic_square(signal, noise, noise),
+            conclusion,
+            "≤",
+        ),
+    )
+
+
+def _sphere_moment() -> Step:
+    radius = sympy.Symbol("‖u‖²", positive=True)
+    return Step(
+        "on the sphere d coordinates share ‖u‖² = d equally: E[u₁²‖u‖²] = E‖u‖⁴/d",
+        Mean(radius * radius / d, {radius**2: d**2}),
+        d,
+    )
+
+
+def _poincare_antithetic() -> tuple[Step, ...]:
     """With φ = (F̄(x+μu) − F̄(x−μu))/(2μ): odd, ‖∇φ‖ ≤ L₀, X = E[φ²‖u‖²]."""
     phi, slope = sympy.symbols("φ uᵀ∇φ", real=True)
     X, s = sympy.symbols("X s", nonnegative=True)
     parts = Mean(d * phi**2 + 2 * phi * slope, {phi**2: L0**2, phi * slope: L0 * sympy.sqrt(X)})
     root = L0 * (1 + sympy.sqrt(d + 1))
-    signal = (2 * mu * root) ** 2
+    signal, noise = (2 * mu * root) ** 2 - 4 * mu**2 * _LOST, d * V - _BELOW
     return (
-        integration_by_parts(),
-        poincare(),
+        *_odd_and_lipschitz(),
+        *integration_by_parts(),
+        *poincare(),
         cauchy_schwarz(),
         Step(
             ("by parts X = E[dφ² + 2φ⟨u,∇φ⟩]; Eφ² ≤ L₀² (Poincaré, φ odd), E|φ⟨u,∇φ⟩| ≤ L₀E|φ|‖u‖ ≤ L₀√X"),
@@ -61,7 +130,12 @@ def _lipschitz_antithetic() -> tuple[Step, ...]:
             s**2 + 2 * s * (root - L0),
         ),
         gaussian_moment(norm=1),
-        Step("insert into the exact second moment", antithetic_square(signal, d * V, d * V), E4_ANTITHETIC),
+        Step(
+            "insert into the exact second moment, E[V‖u‖²] = dV less something",
+            antithetic_square(signal, noise, noise),
+            E4_POINCARE,
+            "≤",
+        ),
     )
 
 
@@ -92,10 +166,15 @@ def _popoviciu() -> tuple[Step, ...]:
 
 def _diversity() -> tuple[Step, ...]:
     distance = sympy.Symbol("‖m_ξ−m_ζ‖", nonnegative=True)
-    square = Mean((L0f * distance) ** 2 / 2, {distance**2: nu2**2})
+    square = Mean(((L0f * distance) ** 2 - _SLACK) / 2, {distance**2: nu2**2, _SLACK: _LOST})
     return (
         variance_of_a_difference(),
-        Step("V = ½E(F_ξ − F_ζ)², |F_ξ − F_ζ| ≤ L₀(f)‖m_ξ − m_ζ‖", square, E4_DIVERSITY),
+        Step(
+            "V = ½E(F_ξ − F_ζ)², and f is Lipschitz: (F_ξ − F_ζ)² = L₀(f)²‖m_ξ − m_ζ‖² − s with s ≥ 0",
+            square,
+            E4_DIVERSITY,
+            "≤",
+        ),
     )
 
 
@@ -121,7 +200,9 @@ def _pairs() -> tuple[Step, ...]:
 
 
 E4_FORWARD = L0**2 * d * (d + 2) + d * Delta**2 / (2 * mu**2)
-E4_ANTITHETIC = L0**2 * (1 + sympy.sqrt(d + 1)) ** 2 + d * V / (2 * mu**2)
+E4_ANTITHETIC = (d + 2) * L0**2 + d * V / (2 * mu**2)
+E4_SPHERE = d * L0**2 + d * V / (2 * mu**2)
+E4_POINCARE = L0**2 * (1 + sympy.sqrt(d + 1)) ** 2 + d * V / (2 * mu**2)
 E4_NOISE = d * Delta**2 / (8 * mu**2)
 E4_POPOVICIU = Delta**2 / 4
 E4_DIVERSITY = L0f**2 * nu2**2 / 2
@@ -142,13 +223,35 @@ BOUNDS = (
     Bound(
         label="E4-antithetic",
         name="second moment of a Lipschitz loss, antithetic",
-        statement="E‖g‖² ≤ L₀²(1+√(d+1))² + dV/(2μ²), O(d)",
+        statement="E‖g‖² ≤ (d+2)L₀² + dV/(2μ²), O(d), reached by linear losses",
         sense="upper",
         status="proven",
         expr=E4_ANTITHETIC,
-        assumptions=(NORMAL, FRESH, LIPSCHITZ, _SUPREMUM),
+        assumptions=(NORMAL, FRESH, LIPSCHITZ, SUPREMUM),
         source="derived here",
-        steps=_lipschitz_antithetic,
+        steps=lambda: sharp_antithetic(E4_ANTITHETIC, d + 2, (gaussian_moment(2, norm=1), gaussian_moment(norm=1))),
+    ),
+    Bound(
+        label="E4-antithetic-sphere",
+        name="second moment of a Lipschitz loss, antithetic, directions on the sphere",
+        statement="E‖g‖² ≤ dL₀² + dV/(2μ²), O(d), reached by linear losses",
+        sense="upper",
+        status="proven",
+        expr=E4_SPHERE,
+        assumptions=(Assumption("u uniform on the sphere of radius √d"), FRESH, LIPSCHITZ, SUPREMUM),
+        source="derived here",
+        steps=lambda: sharp_antithetic(E4_SPHERE, d, (_sphere_moment(),)),
+    ),
+    Bound(
+        label="E4-antithetic-poincare",
+        name="second moment of a Lipschitz loss, antithetic, by Poincaré's inequality",
+        statement="E‖g‖² ≤ L₀²(1+√(d+1))² + dV/(2μ²), looser than E4-antithetic by 2√(d+1)L₀²",
+        sense="upper",
+        status="proven",
+        expr=E4_POINCARE,
+        assumptions=(NORMAL, FRESH, LIPSCHITZ, SUPREMUM),
+        source="derived here",
+        steps=_poincare_antithetic,
     ),
     Bound(
         label="E4-noise",

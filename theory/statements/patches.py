@@ -1,12 +1,10 @@
 """P1: what drawing a purifier per patch, rather than one per image, does to diversity and variance."""
 
-import itertools
-
 import sympy
 
 from theory.bound import Assumption, Bound, Step
-from theory.lemmas import jensen
-from theory.mean import Mean
+from theory.lemmas import jensen, variance_of_a_difference
+from theory.mean import Mean, independent
 from theory.symbols import symbols, total
 
 P, V, nu_p, V_p = symbols("P V nu_p V_p")
@@ -15,52 +13,21 @@ _CUT = Assumption("patches are cut from the purifiers' full-image outputs")
 _INDEPENDENT = Assumption("each patch draws its purifier independently, by the law that the whole image would")
 _LINEAR = Assumption("f is linear in the patch outputs: F = Σ_p a_p")
 
-_PURIFIERS, _PATCHES = 3, 2
-
-
-def _outputs() -> list[list[sympy.Symbol]]:
-    """One free symbol per purifier and patch: an instance with K = 3, P = 2 and arbitrary values."""
-    return [[sympy.Symbol(f"a_{k}{p}", real=True) for p in range(_PATCHES)] for k in range(_PURIFIERS)]
-
-
-def _average(values: list[sympy.Expr]) -> sympy.Expr:
-    return sympy.Add(*values) / len(values)
-
-
-def _assignments() -> list[tuple[int, ...]]:
-    return list(itertools.product(range(_PURIFIERS), repeat=_PATCHES))
-
-
-def _mean_square_distance(draws: list[tuple[int, ...]]) -> sympy.Expr:
-    """E‖m_ξ − m_ζ‖² by enumerating all pairs of draws, a draw being one purifier per patch."""
-    a = _outputs()
-    distances = [
-        sympy.Add(*((a[k][p] - a[j][p]) ** 2 for p, (k, j) in enumerate(zip(one, other, strict=True))))
-        for one, other in itertools.product(draws, repeat=2)
-    ]
-    return _average(distances)
-
-
-def _variance(values: list[sympy.Expr]) -> sympy.Expr:
-    return _average([value**2 for value in values]) - _average(values) ** 2
-
 
 def _diversity() -> tuple[Step, ...]:
-    whole_image = [(k,) * _PATCHES for k in range(_PURIFIERS)]
-    twice_trace = 2 * sympy.Add(*(_variance([row[p] for row in _outputs()]) for p in range(_PATCHES)))
+    """‖m_ξ − m_ζ‖² is a sum over patches, and each patch draws its pair by the same law either way."""
+    whole, one, other = sympy.symbols("D x y", real=True)
+    so_far, square, product = sympy.symbols("E[D] E[x²] E[xy]", real=True)
+    law = {whole: so_far, one**2: square, other**2: square, one * other: product}
     return (
         Step(
-            ("one purifier per image, K = 3, P = 2, any outputs, all pairs: ν₂² is twice the trace of the covariance"),
-            _mean_square_distance(whole_image),
-            twice_trace,
+            "one patch more, x and y of one law: its own moments are all that enters, none shared with the others",
+            Mean(whole + (one - other) ** 2, law),
+            so_far + 2 * square - 2 * product,
         ),
-        Step(
-            "one purifier per patch, all pairs of assignments: the same",
-            _mean_square_distance(_assignments()),
-            twice_trace,
-        ),
+        variance_of_a_difference(),
         _by_linearity(
-            "the squared distance is a sum over patches, each with the law of its own pair",
+            "so the squared distance is a sum over patches, each with the law of its own pair",
             nu_p**2,
             P1_DIVERSITY,
         ),
@@ -74,35 +41,39 @@ def _by_linearity(text: str, entry: sympy.Expr, formula: sympy.Expr) -> Step:
 
 
 def _worst() -> tuple[Step, ...]:
-    gaps = [sympy.symbols(f"a_{p} b_{p}", nonnegative=True) for p in range(_PATCHES)]
-    ladders = [(sympy.S.Zero, a, a + b) for a, b in gaps]
-    joint = sympy.Max(*(sympy.Add(*pick) for pick in itertools.product(*ladders)), evaluate=False)
-    apart = sympy.Add(*(sympy.Max(*ladder, evaluate=False) for ladder in ladders))
+    most, further, short, shorter = sympy.symbols("M m s t", nonnegative=True)
+    pair = sympy.Symbol("X_p", real=True)
     return (
         Step(
-            ("squared distances of three pairs per patch, P = 2: the largest sum is the sum of the largest"),
-            joint,
-            apart,
+            "one patch more: no pair of assignments is further apart than the worst in the others and the worst here",
+            (most - short) + (further - shorter),
+            most + further,
+            "≤",
         ),
         Step(
-            "an assignment is free to take the worst pair in every patch",
-            sympy.sqrt(P * Mean(sympy.Symbol("X_p"), {sympy.Symbol("X_p"): total(nu_p**2, P) / P})),
+            "and one is as far apart, s = t = 0, as a patch may draw its worst pair whatever the others draw",
+            sympy.Subs((most - short) + (further - shorter), (short, shorter), (0, 0)),
+            most + further,
+        ),
+        Step(
+            "over all patches",
+            sympy.sqrt(P * Mean(pair, {pair: total(nu_p**2, P) / P})),
             P1_WORST,
         ),
     )
 
 
 def _variance_adds() -> tuple[Step, ...]:
-    a = _outputs()
-    losses = [sympy.Add(*(a[k][p] for p, k in enumerate(draw))) for draw in _assignments()]
-    apart = sympy.Add(*(_variance([row[p] for row in a]) for p in range(_PATCHES)))
+    whole, effect = sympy.symbols("S a", real=True)
+    mean, square, own, own_square = sympy.symbols("E[S] E[S²] E[a] E[a²]", real=True)
+    law = independent({whole: mean, whole**2: square}, {effect: own, effect**2: own_square})
     return (
         Step(
-            "by enumeration for K = 3, P = 2, any effects: the variance is the sum over patches",
-            _variance(losses),
-            apart,
+            "one patch more, drawn independently: the variance of the sum grows by its own",
+            Mean((whole + effect) ** 2, law) - Mean(whole + effect, law) ** 2,
+            (square - mean**2) + (own_square - own**2),
         ),
-        _by_linearity("independent patches: variances add", V_p, P1_VARIANCE),
+        _by_linearity("so over all patches, from none", V_p, P1_VARIANCE),
     )
 
 

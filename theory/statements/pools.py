@@ -3,6 +3,7 @@
 import sympy
 
 from theory.bound import Assumption, Bound, Step
+from theory.direction_moments import gaussian
 from theory.lemmas import gaussian_moment, variance_of_a_difference
 from theory.mean import Mean
 from theory.symbols import symbols
@@ -35,18 +36,23 @@ def _mean() -> tuple[Step, ...]:
 
 
 def _scatter() -> tuple[Step, ...]:
-    freedom = sympy.Symbol("n", positive=True)
-    chi = sympy.Symbol("χ²", nonnegative=True)
-    variance = Mean((chi - freedom) ** 2, {chi: freedom, chi**2: freedom * (freedom + 2)})
+    """K·V_K/V_∞ = ‖u‖² − u₁² for u ~ N(0, I_K) turned so that its first axis lies along (1, …, 1)."""
+    whole, first = sympy.symbols("‖u‖² u₁²", nonnegative=True)
+
+    def moment(powers: tuple[int, ...], norm: int) -> sympy.Expr:
+        return gaussian(powers, norm).subs(d, K)
+
+    law = {whole: moment((), 1), first: moment((2,), 0)}
+    law |= {whole**2: moment((), 2), first**2: moment((4,), 0), whole * first: moment((2,), 1)}
+    mean, square = Mean(whole - first, law), Mean((whole - first) ** 2, law)
     return (
         gaussian_moment(norm=1),
         gaussian_moment(norm=2),
-        Step("variance of χ²_n", variance, 2 * freedom),
-        Step(
-            "V_K = V_∞ χ²_{K−1}/K: deviation over mean",
-            sympy.sqrt((variance / freedom**2).subs(freedom, K - 1)),
-            P2_SCATTER,
-        ),
+        gaussian_moment(4),
+        gaussian_moment(2, norm=1),
+        Step("K Gaussian losses about their own mean: E(‖u‖² − u₁²)", mean, K - 1),
+        Step("its variance", square - mean**2, 2 * (K - 1)),
+        Step("deviation over mean", sympy.sqrt((square - mean**2) / mean**2), P2_SCATTER),
     )
 
 

@@ -7,6 +7,7 @@ from sympy.codegen.cfunctions import log1p
 
 from theory.bound import Assumption, Bound, Step
 from theory.direction_moments import gaussian
+from theory.geometric import partial_sum, power
 from theory.lemmas import gaussian_moment
 from theory.mean import Mean
 from theory.statements.second_moments import CONSTANT, FRESH, antithetic_square, forward_square
@@ -37,8 +38,8 @@ def floor_of(noise: sympy.Expr) -> sympy.Expr:
     return eta * noise / q / (2 * h - eta * h**2 * gain())
 
 
-def _error_of(noise: sympy.Expr) -> sympy.Expr:
-    return floor_of(noise) + C1_RATE**t * (e0 - floor_of(noise))
+def _error_of(noise: sympy.Expr) -> Any:
+    return e0 * power(contraction(), t) + eta**2 * noise / q * partial_sum(contraction(), t)
 
 
 def _time_of(noise: sympy.Expr) -> sympy.Expr:
@@ -101,10 +102,9 @@ def _floor(square: Mean, noise: sympy.Expr) -> tuple[Step, ...]:
 
 
 def _error(square: Mean, noise: sympy.Expr) -> tuple[Step, ...]:
-    fixed = _ADDED / (1 - _RATE)
-    after = fixed + _RATE**t * (e0 - fixed)
+    after = e0 * _RATE**t + _ADDED * (1 - _RATE**t) / (1 - _RATE)
     return (
-        *_floor(square, noise),
+        *_recursion(square, noise),
         Step(
             "induction: the formula at t + 1 is the recursion applied to it at t",
             after.subs(t, t + 1),
@@ -112,7 +112,7 @@ def _error(square: Mean, noise: sympy.Expr) -> tuple[Step, ...]:
         ),
         Step("and it starts at e₀", sympy.Subs(after, t, 0), e0),
         Step(
-            "with this ρ and floor",
+            "with this ρ and b = η²B/q; at ρ = 1 the sum is its limit, t",
             after.subs({_RATE: C1_RATE, _ADDED: eta**2 * noise / q}),
             _error_of(noise),
         ),
@@ -149,13 +149,24 @@ def _rate() -> tuple[Step, ...]:
 
 
 def _stability() -> tuple[Step, ...]:
-    margin = sympy.Symbol("s", real=True)
+    margin, excess = sympy.Symbol("s", real=True), sympy.Symbol("ρ − 1", nonnegative=True)
     return (
         *_rate(),
         Step(
             "at η = limit/(1+s), 1 − ρ = ηh·2s/(1+s): ρ < 1 below the limit, 1 at it, > 1 above",
             contraction().subs(eta, C1_STABILITY / (1 + margin)),
             C1_STABILITY / (1 + margin) * h * 2 * margin / (1 + margin),
+        ),
+        Step(
+            "from the limit on every step adds at least b = η²B/q > 0: e_t grows without end",
+            _ADDED,
+            (1 + excess) * e + _ADDED - e,
+            "≤",
+        ),
+        Step(
+            "below it every distance from b/(1−ρ) shrinks by ρ < 1",
+            _RATE * (e + _ADDED / (1 - _RATE)) + _ADDED - _ADDED / (1 - _RATE),
+            _RATE * e,
         ),
         Step("solve 1 − ρ = 0 for η > 0", sympy.solve(sympy.expand(contraction() / eta), eta)[0], C1_STABILITY),
     )
@@ -166,7 +177,7 @@ B_ANTITHETIC = d * V / (2 * mu**2)
 C1_RATE = 1 - 2 * eta * h + eta**2 * h**2 * gain()
 C1_STABILITY = 2 / (h * gain())
 
-_STABLE = Assumption("stable step: ηh(1 + (d+1)/q) < 2", eta * h * gain() < 2)
+_STABLE = Assumption("stable step: ηh(1 + (d+1)/q) < 2", eta * h * gain() < 2, needed=True)
 
 
 def _target(noise: sympy.Expr) -> tuple[Assumption, ...]:
@@ -192,8 +203,8 @@ BOUNDS = (
     Bound(
         label="C1-stability",
         name="stability",
-        statement="e_t stays bounded iff η < 2/(h(1 + (d+1)/q))",
-        sense="upper",
+        statement="e_t stays bounded iff η is below 2/(h(1 + (d+1)/q)), where B > 0",
+        sense="equality",
         status="proven",
         expr=C1_STABILITY,
         assumptions=_SETTING,
@@ -203,22 +214,22 @@ BOUNDS = (
     Bound(
         label="C1-forward",
         name="error after t steps, forward",
-        statement="e_t = e_∞ + ρ^t(e₀ − e_∞) = E‖x_t‖², B = μ²h²d(d+2)(d+4)/4 + 2dV/μ²",
+        statement="E‖x_t‖² = e_t = ρ^t e₀ + (η²B/q)(1 + ρ + … + ρ^(t−1)), B = μ²h²d(d+2)(d+4)/4 + 2dV/μ²",
         sense="equality",
         status="proven",
         expr=_error_of(B_FORWARD),
-        assumptions=(*_SETTING, _STABLE),
+        assumptions=_SETTING,
         source="derived here",
         steps=lambda: _error(_forward_square(), B_FORWARD),
     ),
     Bound(
         label="C1-antithetic",
         name="error after t steps, antithetic",
-        statement="e_t = e_∞ + ρ^t(e₀ − e_∞) = E‖x_t‖², B = dV/(2μ²)",
+        statement="E‖x_t‖² = e_t = ρ^t e₀ + (η²B/q)(1 + ρ + … + ρ^(t−1)), B = dV/(2μ²)",
         sense="equality",
         status="proven",
         expr=_error_of(B_ANTITHETIC),
-        assumptions=(*_SETTING, _STABLE),
+        assumptions=_SETTING,
         source="derived here",
         steps=lambda: _error(_antithetic_square(), B_ANTITHETIC),
     ),

@@ -3,9 +3,17 @@
 import sympy
 
 from theory.bound import Assumption, Bound, Step
-from theory.lemmas import gaussian_moment
+from theory.lemmas import gaussian_moment, popoviciu
 from theory.mean import Mean
-from theory.statements.moment_bounds import E4_FORWARD, LIPSCHITZ, NORMAL, SPREAD, lipschitz_forward
+from theory.statements.moment_bounds import (
+    E4_ANTITHETIC,
+    E4_FORWARD,
+    LIPSCHITZ,
+    NORMAL,
+    SPREAD,
+    lipschitz_forward,
+    sharp_antithetic,
+)
 from theory.statements.second_moments import E2_NOISE_FORWARD, FRESH, forward_square
 from theory.symbols import symbols
 
@@ -72,7 +80,14 @@ def _mixed() -> tuple[Step, ...]:
 
 
 def _sound() -> tuple[Step, ...]:
-    return (*lipschitz_forward(), Step("take out d", E4_FORWARD, E5_SOUND))
+    moments = gaussian_moment(2, norm=1), gaussian_moment(norm=1)
+    return (
+        *sharp_antithetic(E4_ANTITHETIC, d + 2, moments),
+        *popoviciu(),
+        Step("antithetic: less than the forward bound, V ≤ Δ²/4", E4_ANTITHETIC.subs(V, Delta**2 / 4), E5_SOUND, "≤"),
+        *lipschitz_forward(),
+        Step("forward: take out d", E4_FORWARD, E5_SOUND),
+    )
 
 
 def _threshold() -> tuple[Step, ...]:

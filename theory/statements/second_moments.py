@@ -4,7 +4,7 @@ import sympy
 
 from theory.bound import Assumption, Bound, Step
 from theory.lemmas import gaussian_moment
-from theory.mean import Mean
+from theory.mean import Mean, independent
 from theory.symbols import symbols
 
 d, q, mu, V, N, S, W, M, grad_mu = symbols("d q mu V N S W M grad_mu")
@@ -49,22 +49,23 @@ def _budget(square: Mean, directions: sympy.Expr, noise: sympy.Expr, formula: sy
 
 
 def _shared() -> tuple[Step, ...]:
-    D1, D2, n1, n2, baseline, product = sympy.symbols("D_1 D_2 n_1 n_2 n_0 u₁ᵀu₂", real=True)
-    pair = {
-        D1 * D2 * product: mu**2 * grad_mu**2,
-        baseline**2 * product: 0,
-        **dict.fromkeys((D1 * n2 * product, D2 * n1 * product, n1 * n2 * product), 0),
-        **dict.fromkeys((D1 * baseline * product, D2 * baseline * product), 0),
-        **dict.fromkeys((n1 * baseline * product, n2 * baseline * product), 0),
-    }
-    crossed = Mean((D1 + n1 - baseline) * (D2 + n2 - baseline) * product / mu**2, pair)
+    """One coordinate of two directions that share a noisy baseline n₀; g is the slope of F̄_μ along it."""
+    D1, D2, n1, n2, u1, u2 = sympy.symbols("D_1 D_2 n_1 n_2 u_1 u_2", real=True)
+    baseline, slope = sympy.symbols("n_0 g", real=True)
+    one, other = ({D * u: mu * slope, n * u: 0, u: 0} for D, n, u in ((D1, n1, u1), (D2, n2, u2)))
+    law = independent(one, other, {baseline: 0, baseline**2: V})
+    crossed = Mean((D1 + n1 - baseline) * u1 * (D2 + n2 - baseline) * u2 / mu**2, law)
     return (
         Step(
-            ("two directions with one noisy baseline: its variance meets E⟨u₁,u₂⟩ = 0, so E⟨g₁,g₂⟩ = ‖∇F̄_μ‖²"),
+            "two directions, one coordinate: E[D u] = μg (E1), the baseline's variance meets E u₁ E u₂ = 0",
             crossed,
-            grad_mu**2,
+            slope**2,
         ),
-        Step("q squares and q(q−1) cross terms", (q * M + q * (q - 1) * crossed) / q**2, E2_SHARED),
+        Step(
+            "q squares, and q(q−1) cross terms, each Σg² = ‖∇F̄_μ‖² over the coordinates",
+            (q * M + q * (q - 1) * grad_mu**2) / q**2,
+            E2_SHARED,
+        ),
     )
 
 

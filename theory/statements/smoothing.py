@@ -4,7 +4,7 @@ import sympy
 
 from theory.bound import Assumption, Bound, Step
 from theory.gamma_ratio import gamma_ratio
-from theory.lemmas import cauchy_schwarz, gaussian_moment, integration_by_parts, jensen, mean_norm
+from theory.lemmas import cauchy_schwarz, gaussian_moment, integration_by_parts, mean_norm, mean_of_norm
 from theory.mean import Mean
 from theory.symbols import symbols
 
@@ -18,26 +18,39 @@ _SMOOTH = Assumption("∇F is L₁-Lipschitz")
 _TEXTBOOK = "Nesterov and Spokoiny, Random gradient-free minimization of convex functions (2017)"
 
 
-def _root_mean_square(scale: sympy.Expr) -> tuple[Step, ...]:
-    return (
-        gaussian_moment(norm=1),
-        jensen(),
-        Step("the bound with √E‖u‖² for E‖u‖", sympy.sqrt(Mean((scale * _R) ** 2, _LAW)), scale * sympy.sqrt(d)),
-    )
+def _value_shift() -> tuple[Step, ...]:
+    return mean_of_norm(mu * L0, "F is Lipschitz: F(x+μu) − F(x), and its negative alike,")
 
 
 def _sharp() -> tuple[Step, ...]:
-    moment = sympy.Symbol("m", positive=True)
+    slack, lost, moment = sympy.symbols("s E[s] E‖u‖", nonnegative=True)
     cone = Mean(L0 * mu * _R, {_R: moment})
     mean = mean_norm()
     return (
+        Step(
+            "F is Lipschitz: F(x+μu) − F(x), and its negative alike, = μL₀‖u‖ − s with s ≥ 0: the mean",
+            Mean(mu * L0 * _R - slack, {_R: moment, slack: lost}),
+            mu * L0 * moment,
+            "≤",
+        ),
         mean,
-        jensen(),
         Step(
             "the cone L₀‖x‖ at 0, where F = 0, moves by exactly L₀μ E‖u‖",
-            cone.doit() / moment * mean.left,
+            cone.doit().subs(moment, mean.left),
             S1_SHARP,
         ),
+    )
+
+
+def _gradient_shift() -> tuple[Step, ...]:
+    return (
+        Step(
+            "the derivative of a mean is the mean of the derivative",
+            sympy.Symbol("∇F_μ(x)"),
+            sympy.Symbol("E ∇F(x+μu)"),
+            reference="G. Folland, Real Analysis (1999), Theorem 2.27",
+        ),
+        *mean_of_norm(mu * L1, "along any unit v, ⟨v, ∇F(x+μu) − ∇F(x)⟩ ≤ L₁‖μu‖ as ∇F is Lipschitz, so that it"),
     )
 
 
@@ -59,7 +72,7 @@ def _textbook_gradient() -> tuple[Step, ...]:
     s = sympy.Symbol("s", nonnegative=True)
     product = Mean(_R**2, _LAW) * Mean(_R**4, _LAW)
     return (
-        integration_by_parts(),
+        *integration_by_parts(),
         Step(
             "∇F_μ − ∇F = E[(F(x+μu) − F(x) − μ⟨∇F,u⟩)u]/μ: Taylor's remainder times ‖u‖/μ",
             sympy.Integral(L1 * s * mu * _R * mu * _R, (s, 0, 1)) * _R / mu,
@@ -79,7 +92,7 @@ def _gradient_lipschitz() -> tuple[Step, ...]:
     shifted = L0 * sympy.exp(-(x**2) / (2 * mu**2)) / (mu * sympy.sqrt(2 * sympy.pi))
     smoothed = sympy.Integral(2 * shifted.subs(x, u), (u, 0, x))
     return (
-        integration_by_parts(),
+        *integration_by_parts(),
         Step(
             "for unit v, w: ∂_v∂_w F_μ = E[⟨∇F(x+μu),w⟩⟨u,v⟩]/μ, at most L₀E|u₁|/μ",
             L0 / mu * sympy.Integral(sympy.Abs(u) * density, (u, -sympy.oo, sympy.oo)),
@@ -95,13 +108,12 @@ def _gradient_lipschitz() -> tuple[Step, ...]:
 
 def _textbook_lipschitz() -> tuple[Step, ...]:
     return (
-        integration_by_parts(),
-        Step(
-            "∇F_μ(x) − ∇F_μ(y) = E[(F(x+μu) − F(y+μu))u]/μ, at most L₀‖x−y‖‖u‖/μ inside, square it",
-            Mean((L0 * _R / mu) ** 2, _LAW),
-            d * L0**2 / mu**2,
+        *integration_by_parts(),
+        *mean_of_norm(
+            L0 / mu,
+            "for unit v, ⟨v, ∇F_μ(x) − ∇F_μ(y)⟩ = E[(F(x+μu) − F(y+μu))⟨v,u⟩]/μ, where |⟨v,u⟩| ≤ ‖u‖ and F is "
+            "Lipschitz: what is averaged, over ‖x−y‖,",
         ),
-        *_root_mean_square(L0 / mu),
     )
 
 
@@ -123,7 +135,7 @@ BOUNDS = (
         expr=S1_LIPSCHITZ,
         assumptions=(_GAUSSIAN, _LIPSCHITZ),
         source="derived here",
-        steps=lambda: _root_mean_square(mu * L0),
+        steps=_value_shift,
     ),
     Bound(
         label="S1-sharp",
@@ -150,13 +162,13 @@ BOUNDS = (
     Bound(
         label="S2-gradient",
         name="gradient bias",
-        statement="‖∇F_μ(x) − ∇F(x)‖ ≤ μL₁√d, from E‖∇F(x+μu) − ∇F(x)‖ ≤ μL₁E‖u‖",
+        statement="‖∇F_μ(x) − ∇F(x)‖ ≤ μL₁√d, within a factor 2 of x₁‖x‖ at 0",
         sense="upper",
         status="proven",
         expr=S2_GRADIENT,
         assumptions=(_GAUSSIAN, _SMOOTH),
         source="derived here",
-        steps=lambda: _root_mean_square(mu * L1),
+        steps=_gradient_shift,
     ),
     Bound(
         label="S2-textbook",

@@ -95,6 +95,24 @@ def test_recursion_keeps_float64_accuracy(variant):
     assert worst < 1e-12
 
 
+@both
+@pytest.mark.parametrize("share", [1e-12, 1e-6, 0.3, 1.0, 1.2])
+@pytest.mark.parametrize("d", [1, 12, 150528])
+def test_the_error_keeps_its_digits_from_tiny_steps_to_beyond_the_stability_limit(variant, share, d):
+    bound, setting = find(f"C1-{variant}"), {"d": d, "q": 8, "h": 0.7}
+    values = setting | {"eta": share * find("C1-stability")(**setting), "mu": 0.01, "V": 0.03, "e0": 4.0, "t": 50}
+    assert bound.violated(**values) == ()
+    exact = bound.exact(40, **values)
+    assert abs(bound(**values) / exact - 1) < 1e-12
+    path = [mpmath.mpf(values["e0"])]
+    with mpmath.workdps(40):
+        rate = find("C1-rate").exact(40, **setting, eta=values["eta"])
+        for _ in range(values["t"]):
+            first = bound.exact(40, **{**values, "e0": 0.0, "t": 1})
+            path.append(rate * path[-1] + first)
+        assert abs(exact / path[-1] - 1) < mpmath.mpf(10) ** -30
+
+
 def test_stability_limit_separates_decay_from_growth():
     d, q, h = 12, 3, 0.7
     limit = find("C1-stability")(d=d, q=q, h=h)

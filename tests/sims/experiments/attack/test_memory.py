@@ -1,4 +1,7 @@
-"""`--dry-run` against the memory that a run takes, for every attack on images of 224 × 224 pixels."""
+"""`--dry-run` against the memory that a run takes, on images of 224 × 224 pixels.
+
+Every attack on a model that takes next to none, then a network of convolutions: alone, averaged, and white-box.
+"""
 
 import json
 import subprocess
@@ -11,12 +14,23 @@ from PIL import Image
 from sims.attacks.table import ATTACKS
 
 MODEL = """
+import jax
 import jax.numpy as jnp
+import numpy as np
+
+KERNELS = np.random.default_rng(0).normal(size=(3, 3, 3, 48)).astype(np.float32)
 
 
 def strided(images):
     pixels = images.reshape(len(images), -1)
     return jnp.stack([pixels[:, i::997].mean(1) for i in range(10)], 1)
+
+
+def convolved(images):
+    layout = ("NHWC", "HWIO", "NHWC")
+    seen = jax.lax.conv_general_dilated(images, KERNELS, (1, 1), "SAME", dimension_numbers=layout)
+    seen = jax.lax.conv_general_dilated(jnp.tanh(seen[..., ::16]), KERNELS, (1, 1), "SAME", dimension_numbers=layout)
+    return strided(images) + 1e-6 * jnp.tanh(seen).mean((1, 2, 3))[:, None]
 """
 COUNT, SIDE = 64, 224
 CASES = [(name, row.norms[0]) for name, row in ATTACKS.items()] + [("square", "l2"), ("hop-skip-jump", "linf")]
@@ -36,12 +50,11 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def command(pictures, attack, norm):
-    victim = ["--model", f"{pictures / 'model.py'}:strided", "--dataset", str(pictures / "images")]
-    budget = ["--images", str(COUNT - 4), "--query-budget", "60", "--draws", "4", "--evaluations", "1"]
+def options(pictures, model, attack, norm):
+    victim = ["--model", f"{pictures / 'model.py'}:{model}", "--dataset", str(pictures / "images")]
+    budget = ["--images", str(COUNT - 4), "--query-budget", "20", "--evaluations", "1"]
     threat = ["--norm", norm, "--epsilon", "0.05" if norm == "linf" else "5"]
-    run = ["--attacks", attack, *threat, "--defenses", "none", *victim, *budget, "--json"]
-    return [sys.executable, "-m", "sims", "attack", *run, "--out", str(pictures / f"{attack}-{norm}")]
+    return ["--attacks", attack, *threat, "--defenses", "none", *victim, *budget, "--json"]
 
 
 PEAK = """
@@ -52,12 +65,29 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 
 
+def require_a_true_plan(pictures, *arguments):
+    """What `--dry-run` tells is within a factor of 1.5 of what the run takes."""
+    folder = pictures / "-".join(arguments).replace("/", "-")[:40].replace(":", "-")
+    run = [sys.executable, "-m", "sims", *arguments, "--out", str(folder)]
+    told = json.loads(subprocess.run([*run, "--dry-run"], check=True, capture_output=True).stdout)["megabytes"]
+    watched = subprocess.run([sys.executable, "-c", PEAK, *run], check=True, capture_output=True, text=True)
+    taken = int(watched.stdout) * UNIT / 1e6
+    print(f"{' '.join(arguments[:5])}: told {told:.0f} MB, taken {taken:.0f} MB, {told / taken:.2f}")
+    assert 1 / 1.5 < told / taken < 1.5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("attack", "norm"), CASES)
 def test_a_dry_run_tells_the_memory_of_a_run(pictures, attack, norm):
-    arguments = command(pictures, attack, norm)
-    told = json.loads(subprocess.run([*arguments, "--dry-run"], check=True, capture_output=True).stdout)["megabytes"]
-    watched = subprocess.run([sys.executable, "-c", PEAK, *arguments], check=True, capture_output=True, text=True)
-    taken = int(watched.stdout) * UNIT / 1e6
-    print(f"{attack} {norm}: told {told:.0f} MB, taken {taken:.0f} MB, {told / taken:.2f}")
-    assert 1 / 1.5 < told / taken < 1.5
+    require_a_true_plan(pictures, "attack", *options(pictures, "strided", attack, norm), "--draws", "4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ["square", "square:average=4"])
+def test_a_dry_run_knows_the_network(pictures, attack):
+    require_a_true_plan(pictures, "attack", *options(pictures, "convolved", attack, "linf"), "--draws", "4")
+
+
+@pytest.mark.slow
+def test_a_dry_run_knows_a_gradient(pictures):
+    require_a_true_plan(pictures, "white-box", *options(pictures, "convolved", "pgd:steps=3", "linf"))
