@@ -15,8 +15,9 @@ def fingerprint(*parts: Any) -> str:
     """A hash of strings, numbers and arrays that names one run."""
     digest = hashlib.sha256()
     for part in parts:
-        array = np.asarray(part)
-        digest.update(f"{array.dtype} {array.shape} ".encode() + array.tobytes())
+        array = np.ascontiguousarray(part)
+        digest.update(f"{array.dtype} {np.shape(part)} ".encode())
+        digest.update(array.data)
     return digest.hexdigest()
 
 

@@ -48,7 +48,9 @@ def start(plan: RunPlan, params: PyTree, queue: Queue) -> EngineState:
     votes, unknown = no_votes(plan.slots), jnp.full((plan.slots, len(plan.trace_at)), jnp.inf, jnp.float32)
     slots = Slots(zeros + count, zeros, zeros, zeros, zeros > 0, attack, votes, unknown, queries, answers, none)
     nothing = jnp.zeros(count, jnp.int32)
-    outcome = Outcome(queue.images, nothing, nothing, jnp.full((count, len(plan.trace_at)), jnp.inf, jnp.float32))
+    outcome = Outcome(
+        jnp.copy(queue.images), nothing, nothing, jnp.full((count, len(plan.trace_at)), jnp.inf, jnp.float32)
+    )
     return EngineState(slots, jnp.int32(0), outcome, Rows(jnp.int32(0), jnp.int32(0)))
 
 
@@ -262,5 +264,6 @@ def _select(mask: Bool[Array, " slots"], chosen: PyTree, other: PyTree) -> PyTre
     return jax.tree.map(pick, chosen, other)
 
 
-compiled_advance: Callable[..., EngineState] = jax.jit(advance, static_argnums=(0, 1))
+compiled_advance: Callable[..., EngineState] = jax.jit(advance, static_argnums=(0, 1), donate_argnums=4)
+"""The state that it is given is used up: its memory becomes the result's."""
 compiled_start: Callable[..., EngineState] = jax.jit(start, static_argnums=0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from sims.attacks.estimators.estimator import GradientEstimator
+from sims.measurements.compilation import QUICK_COMPILATION, turn
 from sims.measurements.streaming import Estimate, absorb, empty
 from sims.victims.oracle import Oracle
 
 FEWEST_ROWS, NUMBERS_PER_BATCH = 512, 2**19
 GROUPS = 16
-# many small programs, each run for a second: compiling them lightly saves a third of the time of `verify`
-QUICK_COMPILATION: Any = {"xla_backend_optimization_level": 1}
 
 
 class GradientMoments(NamedTuple):
@@ -48,11 +47,13 @@ def gradient_moments(
     if samples < 2:
         raise ValueError(f"samples must be >= 2, got {samples}")
     size = batch_size(estimator.queries_per_estimate * oracle.rows_per_query, np.size(point))
-    batch = partial(_batch, estimator, oracle._replace(params=None), size)
+    program = estimator, oracle._replace(params=None), size
     each, pairs = empty(3), empty(1)
     for i in range(-(-samples // size)):
-        statistics, bias = batch(jax.random.fold_in(key, i), oracle.params, point, label, reference)
-        each, pairs = absorb(each, np.asarray(statistics)), absorb(pairs, np.asarray(bias)[:, None])
+        with turn(*program, np.shape(point)):
+            seen = _batch(*program, jax.random.fold_in(key, i), oracle.params, point, label, reference)
+            statistics, bias = map(np.asarray, seen)
+        each, pairs = absorb(each, statistics), absorb(pairs, bias[:, None])
         on_batch(min(each.count, samples))
     return GradientMoments(each.estimate(0), each.estimate(1), each.estimate(2), pairs.estimate(0))
 

@@ -30,6 +30,11 @@ class LocalGeometry(NamedTuple):
     variance_error: np.ndarray
     gradient: np.ndarray
 
+    @property
+    def gradient_norm(self) -> Float[np.ndarray, " n"]:
+        """‖∇F̄‖ at each image, nan where there is none."""
+        return np.sqrt((self.gradient.reshape(len(self.gradient), -1) ** 2).sum(axis=1))
+
 
 def measure(
     key: Key[Array, ""],

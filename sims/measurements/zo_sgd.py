@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from sims.attacks.estimators.estimator import GradientEstimator
-from sims.measurements.gradient_moments import QUICK_COMPILATION
+from sims.measurements.compilation import QUICK_COMPILATION, turn
 from sims.victims.oracle import Oracle
 
 
@@ -27,7 +27,9 @@ def descend(
     Chain i uses fold_in(key, i) and its step t fold_in(·, t). Ghadimi & Lan (2013) without the projection.
     """
     bare = oracle._replace(params=None)
-    return _walk(estimator, bare, steps, observe, key, oracle.params, jnp.asarray(start), label, step_size)
+    with turn(estimator, bare, steps, observe, start.shape):
+        seen = _walk(estimator, bare, steps, observe, key, oracle.params, jnp.asarray(start), label, step_size)
+        return jax.block_until_ready(seen)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3), compiler_options=QUICK_COMPILATION)

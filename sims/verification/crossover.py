@@ -6,30 +6,28 @@ import numpy as np
 
 from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure
-from sims.verification.instances import second_moment
+from sims.verification.instances import LARGE, SMALL, second_moment
 from sims.victims.objectives import linear, noisy_oracle
 
-D, MU, SIGMA, SAMPLES = 12, 0.4, 0.5, 60_000
-DIMENSIONS = (12, 64, 784)
+MU = 0.4
+SAMPLES = {SMALL: 120_000, LARGE: 20_000}
 
 
 def checks() -> Iterator[Check]:
-    """Rows of E7."""
-    yield from _crossover()
-
-
-def _crossover() -> Iterator[Check]:
     """The σ at which noise equals the estimator's own variance, from two separate measurements."""
-    slope = np.linspace(0.5, 1.5, D)
-    values = {"d": D, "mu": MU, "grad": float(np.linalg.norm(slope))}
-    for name in ("forward", "antithetic"):
-        yield Check(f"E7-{name}", "linear", values, _crossover_deviation(name, slope))
+    for d in (SMALL, LARGE):
+        slope = np.linspace(0.5, 1.5, d)
+        values = {"d": d, "mu": MU, "grad": float(np.linalg.norm(slope))}
+        for name in ("forward", "antithetic"):
+            measure = _crossover_deviation(name, slope, SAMPLES[d])
+            yield Check(f"E7-{name}", f"linear, d = {d}", values, measure, slow=d > SMALL)
 
 
-def _crossover_deviation(name: str, slope: np.ndarray) -> Measure:
+def _crossover_deviation(name: str, slope: np.ndarray, samples: int) -> Measure:
     def measure(key) -> Estimate:
-        quiet = second_moment(name, 1, MU, noisy_oracle(linear(slope), 0.0), np.zeros(D), 2 * SAMPLES)(key)
-        unit = second_moment(name, 1, MU, noisy_oracle(linear(np.zeros(D)), 1.0), np.zeros(D), 2 * SAMPLES)(key)
+        origin = np.zeros(len(slope))
+        quiet = second_moment(name, 1, MU, noisy_oracle(linear(slope), 0.0), origin, samples)(key)
+        unit = second_moment(name, 1, MU, noisy_oracle(linear(origin), 1.0), origin, samples)(key)
         own = quiet.value - float(slope @ slope)
         sigma = float(np.sqrt(own / unit.value))
         relative = np.hypot(quiet.standard_error / own, unit.standard_error / unit.value)

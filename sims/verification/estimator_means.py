@@ -5,46 +5,43 @@ from collections.abc import Iterator
 import numpy as np
 
 from sims.attacks.estimators.estimator import build_estimator
-from sims.measurements.gradient_moments import gradient_moments
-from sims.measurements.streaming import Estimate
-from sims.verification.check import Check, Measure
-from sims.verification.instances import random_quadratic
-from sims.victims.objectives import cubic, noisy_oracle, pool_oracle, quadratic
-from sims.victims.oracle import Oracle
+from sims.verification.check import Check
+from sims.verification.instances import LARGE, SMALL, moment
+from sims.verification.second_moments import MU, varying_noise
+from sims.verification.second_moments import Q as DIRECTIONS
+from sims.victims.objectives import cubic, noisy_oracle
 
-D, SAMPLES = 12, 60_000
-SLOPE, THIRD, RADIUS = 1.0, 6.0, 0.5
+RADIUS, Q, SAMPLES = 0.5, 4, 15_000
+SLOPE, THIRD = 1.0, 6.0
+LAWS = ("gaussian", "sphere", "rademacher", "coordinate")
 
 
 def checks() -> Iterator[Check]:
-    """Unbiasedness under a shift pool and under loss noise, and the second-order bias on a cubic."""
-    hessian, slope, point = random_quadratic(D)
-    gradient = hessian @ point + slope
-    shift = 0.1 * np.ones((1, D))
-    pool = pool_oracle(quadratic(hessian, slope), np.concatenate([shift, -shift]))
-    norm = float(np.linalg.norm(gradient))
-    for name in ("forward", "forward-shared", "antithetic"):
-        measure = alignment(name, "gaussian", 4, 0.2, pool, point, gradient)
-        yield Check("E1-alignment", f"quadratic, shift pool, {name}", {"grad_mu": norm}, measure)
-    measure = alignment("antithetic", "orthogonal", 4, 0.2, pool, point, gradient)
-    yield Check("E1-alignment", "quadratic, shift pool, orthogonal", {"grad_mu": norm}, measure)
-    oracle = noisy_oracle(cubic(D, SLOPE, THIRD), 0.1)
-    values = {"d": D, "mu": RADIUS, "kappa": THIRD, "c": SLOPE}
-    origin, mean_coordinate = np.zeros(D), np.full(D, 1 / D)
-    for law in ("gaussian", "sphere", "rademacher", "coordinate"):
-        measure = alignment("antithetic", law, 4, RADIUS, oracle, origin, mean_coordinate)
+    """Unbiasedness under a shift pool, and the second-order bias on a cubic under loss noise."""
+    yield from _unbiased()
+    for d in (SMALL, LARGE):
+        yield from _laws(d)
+
+
+def _unbiased() -> Iterator[Check]:
+    oracle, point, gradient = varying_noise()[:3]
+    kinds = [(name, "gaussian") for name in ("forward", "forward-shared", "antithetic")] + [
+        ("antithetic", "orthogonal")
+    ]
+    for name, directions in kinds:
+        instance = f"quadratic, shift pool, {name}, {directions}"
+        estimator = build_estimator(name, MU, DIRECTIONS, directions)
+        along = moment("alignment", estimator, oracle, point, gradient, 2 * SAMPLES)
+        yield Check("E1-alignment", instance, {"grad_mu": 1.0}, along)
+        squared = moment("squared_bias", estimator, oracle, point, np.zeros(SMALL), 4 * SAMPLES)
+        yield Check("E1-norm", instance, {"grad_mu": 1.0}, squared)
+
+
+def _laws(d: int) -> Iterator[Check]:
+    oracle = noisy_oracle(cubic(d, SLOPE, THIRD), 0.1)
+    values = {"d": d, "mu": RADIUS, "kappa": THIRD, "c": SLOPE}
+    for law in LAWS:
+        estimator = build_estimator("antithetic", RADIUS, Q, law)
+        mean_coordinate = moment("alignment", estimator, oracle, np.zeros(d), np.full(d, 1 / d), SAMPLES)
         needed = {k: v for k, v in values.items() if k != "d" or law in ("sphere", "coordinate")}
-        yield Check(f"E1-{law}", "cubic, loss noise", needed, measure)
-
-
-def alignment(
-    estimator: str, directions: str, q: int, radius: float, oracle: Oracle, point: np.ndarray, reference: np.ndarray
-) -> Measure:
-    """E⟨ḡ, reference⟩."""
-
-    def measure(key) -> Estimate:
-        built = build_estimator(estimator, radius, q, directions)
-        x, along = point.astype(np.float32), reference.astype(np.float32)
-        return gradient_moments(key, built, oracle, x, 0, along, SAMPLES // q).alignment
-
-    return measure
+        yield Check(f"E1-{law}", f"cubic, loss noise, d = {d}", needed, mean_coordinate, slow=d > SMALL)

@@ -1,12 +1,22 @@
-"""Points and curvatures that several sections verify on, and one measurement they share."""
+"""Points, curvatures and exact numbers that several sections verify on, and the measurements they share."""
+
+import math
 
 import numpy as np
+from scipy.special import gammaln
 
-from sims.attacks.estimators.estimator import build_estimator
-from sims.measurements.gradient_moments import gradient_moments
+from sims.attacks.estimators.estimator import GradientEstimator, build_estimator
+from sims.measurements.gradient_moments import GradientMoments, gradient_moments
 from sims.measurements.streaming import Estimate
 from sims.verification.check import Measure
 from sims.victims.oracle import Oracle
+
+SMALL, LARGE = 12, 784  # dimensions on which statements are verified; rows at the large one are left out of quick runs
+
+
+def mean_norm(d: int) -> float:
+    """E‖u‖ of u ~ N(0, I_d)."""
+    return math.sqrt(2) * math.exp(gammaln((d + 1) / 2) - gammaln(d / 2))
 
 
 def random_quadratic(d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -18,16 +28,40 @@ def random_quadratic(d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.
     return hessian, slope, point
 
 
-def second_moment(estimator: str, q: int, radius: float, oracle: Oracle, point: np.ndarray, samples: int) -> Measure:
-    """E‖ḡ‖² of the Gaussian estimator of that name."""
-
-    def measure(key) -> Estimate:
-        built, x = build_estimator(estimator, radius, q), point.astype(np.float32)
-        return gradient_moments(key, built, oracle, x, 0, np.zeros_like(x), samples).second_moment
-
-    return measure
-
-
 def trace_and_square(hessian: np.ndarray) -> dict[str, float]:
     """tr H and tr H² under the names the statements use."""
     return {"tr": float(np.trace(hessian)), "tr2": float(np.sum(hessian**2))}
+
+
+def second_moment(
+    estimator: str,
+    q: int,
+    radius: float,
+    oracle: Oracle,
+    point: np.ndarray,
+    samples: int,
+    directions: str = "gaussian",
+    label: int = 0,
+) -> Measure:
+    """E‖ḡ‖² of the estimator of that name."""
+    built = build_estimator(estimator, radius, q, directions)
+    return moment("second_moment", built, oracle, point, np.zeros_like(point), samples, label)
+
+
+def moment(
+    statistic: str,
+    estimator: GradientEstimator,
+    oracle: Oracle,
+    point: np.ndarray,
+    reference: np.ndarray,
+    samples: int,
+    label: int = 0,
+) -> Measure:
+    """One of the `GradientMoments` of an estimator against a reference of the point's shape."""
+    assert statistic in GradientMoments._fields
+
+    def measure(key) -> Estimate:
+        x, along = point.astype(np.float32), reference.astype(np.float32)
+        return getattr(gradient_moments(key, estimator, oracle, x, label, along, samples), statistic)
+
+    return measure

@@ -1,33 +1,36 @@
 """P2: the variance of pools of exchangeable purifiers, by their size."""
 
 from collections.abc import Iterator
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sims.measurements.compilation import QUICK_COMPILATION
 from sims.measurements.streaming import Estimate, absorb, empty
-from sims.verification.check import Check, Measure, sampled
+from sims.verification.check import Check, Measure, Statistic, sampled
 
-SIDE, PATCH, PATCHES, K, SAMPLES = 4, 2, 4, 3, 40_000
-RATIO_SAMPLES = 200_000  # a bound far below the measured value asks for a small error
-POOLS, POOL_SIZES = 40_000, (2, 6)
+POOLS, POOL_SIZES, GROUPS, VARIANCE = 40_000, (2, 6), 20, 2.0
 
 
 def checks() -> Iterator[Check]:
     """Rows of P2."""
     for size in POOL_SIZES:
-        yield Check("P2-mean", f"Gaussian losses, K = {size}", {"V": 2.0, "K": size}, _pool_variances(size, 2.0))
+        values = {"V": VARIANCE, "K": size}
+        mean = sampled(_pool_variance(size), VARIANCE, 4 * POOLS)
+        yield Check("P2-mean", f"Gaussian losses, K = {size}", values, mean)
         yield Check("P2-scatter", f"Gaussian losses, K = {size}", {"K": size}, _pool_scatter(size))
 
 
-def _pool_variance(key, size: int, variance: float) -> jax.Array:
-    """Variance over the members of one random pool of `size` Gaussian losses."""
-    return jnp.var(jnp.sqrt(variance) * jax.random.normal(key, (size,)))
+@cache
+def _pool_variance(size: int) -> Statistic:
+    """Variance over the members of one random pool of `size` Gaussian losses of the given variance."""
 
+    def statistic(variance, key):
+        return jnp.var(jnp.sqrt(variance) * jax.random.normal(key, (size,)))
 
-def _pool_variances(size: int, variance: float) -> Measure:
-    return sampled(lambda key: _pool_variance(key, size, variance), POOLS)
+    return statistic
 
 
 def _pool_scatter(size: int) -> Measure:
@@ -35,14 +38,14 @@ def _pool_scatter(size: int) -> Measure:
 
     def measure(key) -> Estimate:
         groups = empty(1)
-        relative = jax.jit(lambda k: _relative_scatter(jax.vmap(lambda one: _pool_variance(one, size, 1.0))(k)))
-        for i in range(20):
-            keys = jax.random.split(jax.random.fold_in(key, i), POOLS)
-            groups = absorb(groups, np.asarray(relative(keys))[None, None])
+        for i in range(GROUPS):
+            groups = absorb(groups, np.asarray(_relative_scatter(size, jax.random.fold_in(key, i)))[None, None])
         return groups.estimate(0)
 
     return measure
 
 
-def _relative_scatter(values: jax.Array) -> jax.Array:
+@partial(jax.jit, static_argnums=0, compiler_options=QUICK_COMPILATION)
+def _relative_scatter(size: int, key):
+    values = jax.vmap(partial(_pool_variance(size), 1.0))(jax.random.split(key, POOLS))
     return jnp.std(values, ddof=1) / jnp.mean(values)

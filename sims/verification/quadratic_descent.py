@@ -8,6 +8,7 @@ import numpy as np
 from sims.attacks.estimators.estimator import build_estimator
 from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure
+from sims.verification.instances import LARGE, SMALL
 from sims.verification.walks import (
     MU,
     SIGMA,
@@ -22,45 +23,60 @@ from sims.verification.walks import (
 from sims.victims.objectives import diagonal_quadratic, noisy_oracle
 from theory.catalogue import find
 
-H, CHAINS, STEPS = 0.8, 4096, 25
+H, STEPS = 0.8, 25
+FEW = 2  # dimensions, where every term counts
+CHAINS = {FEW: 40_960, SMALL: 4096, LARGE: 128}
 
 
 def checks() -> Iterator[Check]:
     """Rows of C1 on round quadratics."""
-    yield from _scalar()
-    yield from _rate()
+    for d in CHAINS:
+        for name in ("forward", "antithetic"):
+            yield from _errors(d, name)
+            yield from _floor_and_time(d, name)
+        yield from _rate(d)
 
 
-def _round(d: int, name: str, share: float, steps: int, chains: int, deviation: float = SIGMA) -> Walk:
+def _round(d: int, name: str, share: float, deviation: float = SIGMA) -> Walk:
     """F̄ = (h/2)‖x‖² from the corner of ones, at that share of the largest stable step."""
     oracle = noisy_oracle(diagonal_quadratic(np.full(d, H), np.zeros(d)), deviation)
-    eta = share * find("C1-stability")(d=d, h=H, q=Q)
-    return Walk(oracle, build_estimator(name, MU, Q), np.ones(d), eta, steps, chains)
+    eta = share * 2 / (H * (1 + (d + 1) / Q))
+    return Walk(oracle, build_estimator(name, MU, Q), np.ones(d), eta, STEPS, CHAINS[d])
 
 
-def _scalar() -> Iterator[Check]:
-    d = 12
-    for name in ("forward", "antithetic"):
-        walk = _round(d, name, 0.3, STEPS, CHAINS)
-        values = {"d": d, "mu": MU, "V": SIGMA**2, "q": Q, "eta": walk.step_size, "h": H}
-        for t in (1, STEPS // 2, STEPS):
-            arguments = values | {"e0": float(d), "t": t}
-            yield Check(f"C1-{name}", f"round quadratic, t = {t}", arguments, mean_at(walk, t, squared_length))
-        long = walk._replace(start=np.zeros(d), steps=150, chains=1024)
-        yield Check(f"C1-floor-{name}", "round quadratic", values, late_mean(long, squared_length))
-        slow = walk._replace(step_size=walk.step_size / 6)
-        slow_values = values | {"eta": slow.step_size}
-        target = (d + 3 * find(f"C1-floor-{name}")(**slow_values)) / 4
-        arguments = slow_values | {"e0": float(d), "e": target}
-        yield Check(f"C1-time-{name}", "round quadratic", arguments, _time_to(slow, target))
+def _values(d: int, walk: Walk) -> dict[str, float]:
+    return {"d": d, "mu": MU, "V": SIGMA**2, "q": Q, "eta": walk.step_size, "h": H}
 
 
-def _rate() -> Iterator[Check]:
-    d = 12
-    walk = _round(d, "antithetic", 0.6, 1, 60_000, deviation=0.0)
-    values = {"d": d, "q": Q, "eta": walk.step_size, "h": H}
-    yield Check("C1-rate", "round quadratic, no noise", values, _contraction(walk))
-    yield Check("C1-stability", "round quadratic, no noise", {"d": d, "q": Q, "h": H}, _largest_stable(walk))
+def _errors(d: int, name: str) -> Iterator[Check]:
+    """e_t at several steps of one walk; in few dimensions also at the limit of stability and beyond it."""
+    for share, steps in ((0.3, (1, STEPS // 2, STEPS)), (1.0, (2,)), (1.1, (2,))):
+        walk = _round(d, name, share)
+        for t in steps if share < 1 or d == FEW else ():
+            arguments = _values(d, walk) | {"e0": float(d), "t": t}
+            instance = f"round quadratic, d = {d}, {share:g} × the largest stable step, t = {t}"
+            yield Check(f"C1-{name}", instance, arguments, mean_at(walk, t, squared_length), slow=d > FEW)
+
+
+def _floor_and_time(d: int, name: str) -> Iterator[Check]:
+    if d == LARGE:
+        return
+    walk = _round(d, name, 0.3)._replace(start=np.zeros(d), steps=150, chains=CHAINS[d] // 4)
+    instance = f"round quadratic, d = {d}"
+    yield Check(f"C1-floor-{name}", instance, _values(d, walk), late_mean(walk, squared_length), slow=d > FEW)
+    slow = _round(d, name, 0.05)
+    values = _values(d, slow)
+    target = (d + 3 * find(f"C1-floor-{name}")(**values)) / 4
+    arguments = values | {"e0": float(d), "e": target}
+    yield Check(f"C1-time-{name}", instance, arguments, _time_to(slow, target), slow=d > FEW)
+
+
+def _rate(d: int) -> Iterator[Check]:
+    walk = _round(d, "antithetic", 0.6, deviation=0.0)
+    values, instance = {"d": d, "q": Q, "eta": walk.step_size, "h": H}, f"round quadratic, no noise, d = {d}"
+    yield Check("C1-rate", instance, values, _contraction(walk), slow=d > FEW)
+    limit = {"d": d, "q": Q, "h": H}
+    yield Check("C1-stability", instance, limit, _largest_stable(walk), slow=d > FEW)
 
 
 def _contraction(walk: Walk) -> Measure:
@@ -92,7 +108,7 @@ def _largest_stable(walk: Walk) -> Measure:
 
     def measure(key) -> Estimate:
         start, eta = float(squared_length(jnp.asarray(walk.start))), walk.step_size
-        after = over_chains(trajectory(key, walk, squared_length)[-1])
+        after = over_chains(trajectory(key, walk, squared_length)[1])
         moment = (after.value - start + 2 * eta * H * start) / eta**2
         limit = 2 * H * start / moment
         return Estimate(limit, limit * after.standard_error / eta**2 / moment)

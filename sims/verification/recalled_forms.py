@@ -1,75 +1,106 @@
 """E5: the recalled form on the instance that breaks it, and the sound form in its place."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure
-from sims.verification.instances import second_moment
-from sims.verification.moment_bounds import MU, SAMPLES, SPREAD, D, two_losses
-from sims.victims.objectives import cone, linear, pool_oracle, two_valued_oracle
+from sims.verification.instances import LARGE, SMALL, second_moment
+from sims.verification.moment_bounds import (
+    MU,
+    SAMPLES,
+    SPREAD,
+    V,
+    antithetic_noise,
+    forward_noise,
+    share,
+    two_losses,
+)
+from sims.victims.objectives import cone, levels_oracle, linear, pool_oracle
 from theory.catalogue import find
 
 
 def checks() -> Iterator[Check]:
     """Rows of E5."""
-    yield from _sound()
-    yield from _recalled()
+    for d in (SMALL, LARGE):
+        yield from _sound(d)
+    yield from _on_the_cone()
+    yield from _by_image()
 
 
-def _sound() -> Iterator[Check]:
-    """Two equally likely losses Δ apart."""
-    for objective, oracle, name in two_losses():
-        values = {"d": D, "mu": MU, "L0": objective.lipschitz, "Delta": SPREAD}
-        yield Check("E5-sound", name, values, second_moment("forward", 1, MU, oracle, np.zeros(D), SAMPLES))
+def _sound(d: int) -> Iterator[Check]:
+    """Two equally likely losses Δ apart, forward and antithetic."""
+    for one in two_losses(d):
+        squared = one.objective.lipschitz**2
+        values = {"d": d, "mu": MU, "L0": one.objective.lipschitz, "Delta": SPREAD}
+        bound = d * (squared * (d + 2) + SPREAD**2 / (2 * MU**2))
+        ways = (("forward", one.forward, forward_noise(d, V)), ("antithetic", one.antithetic, antithetic_noise(d, V)))
+        for name, signal, noise in ways:
+            measure = second_moment(name, 1, MU, one.oracle, np.zeros(d), SAMPLES[d])
+            known = share(signal, squared, noise, bound)
+            yield Check("E5-sound", f"{one.name}, {name}", values, measure, known, slow=d > SMALL or known is None)
 
 
-def _recalled() -> Iterator[Check]:
-    """The recalled form on the cone, on either side of its threshold, and its image-level readings."""
-    threshold = find("E5-threshold")(d=D)
-    for share in (0.5, 8.0):
-        spread = share * threshold * MU
-        measure = second_moment("forward", 1, MU, two_valued_oracle(cone(D, 1.0), spread), np.zeros(D), 4 * SAMPLES)
-        name = f"cone, two losses, ν at {share:g} × threshold"
-        yield Check("E5-loss", name, {"d": D, "mu": MU, "L0": 1.0, "nu": spread}, measure)
-    slope = np.full(D, 2.0)
-    lipschitz, shift = float(np.linalg.norm(slope)), 0.05 * np.ones(D)
-    shifts = np.stack([shift, -shift])
-    measure = second_moment("forward", 1, MU, pool_oracle(linear(slope), shifts), np.zeros(D), SAMPLES)
-    image = {"d": D, "mu": MU, "nu": float(2 * np.linalg.norm(shift))}
-    name = "linear, two shifts along the slope"
-    yield Check("E5-image", name, image | {"L0f": lipschitz, "L0m": 1.0}, measure)
-    yield Check("E5-mixed", name, image | {"L0": 1.0}, measure)
+def _recalled(d: int, ratio: float) -> float:
+    """The recalled form over dL₀², ratio = ν/(μL₀)."""
+    return (2 * ratio + math.sqrt(d)) ** 2
+
+
+def _on_the_cone() -> Iterator[Check]:
+    """The recalled form on either side of its threshold, the threshold, and by how much it fails."""
+    d = SMALL
+    threshold = 4 / (math.sqrt(16 * d + 28) + 4 * math.sqrt(d))
+    for times in (0.0, 0.5, 8.0):
+        ratio, spread = times * threshold, times * threshold * MU
+        oracle = levels_oracle(cone(d, 1.0), np.array([-1, 1]) * spread / 2)
+        measure = second_moment("forward", 1, MU, oracle, np.zeros(d), 4 * SAMPLES[d])
+        values, known = {"d": d, "mu": MU, "L0": 1.0, "nu": spread}, (d + 2 + ratio**2 / 2) / _recalled(d, ratio)
+        name = f"cone, two losses, ν at {times:g} × threshold"
+        yield Check("E5-loss", name, values, measure, known)
+        yield Check("E5-factor", name, {"d": d}, _over_recalled(measure, values), known / (1 + 2 / d))
     yield Check("E5-threshold", "cone, d = 3", {"d": 3}, _threshold(3))
-    yield Check("E5-factor", "cone, no noise", {"d": D}, _violation(D))
 
 
-def _cone_moment(d: int, half_spread: float, samples: int) -> Measure:
-    return second_moment("forward", 1, 1.0, two_valued_oracle(cone(d, 1.0), half_spread), np.zeros(d), samples)
+def _by_image() -> Iterator[Check]:
+    """The image-level readings on a linear loss behind two shifts along its slope."""
+    d, slope = SMALL, np.full(SMALL, 2.0)
+    lipschitz, shift = float(np.linalg.norm(slope)), 0.05 * np.ones(SMALL)
+    oracle = pool_oracle(linear(slope), np.stack([shift, -shift]))
+    measure = second_moment("forward", 1, MU, oracle, np.zeros(d), SAMPLES[d])
+    diversity = float(2 * np.linalg.norm(shift))
+    exact = (d + 2) * lipschitz**2 + forward_noise(d, float(slope @ shift) ** 2)
+    recalled = d * _recalled(d, diversity / MU)
+    image, name = {"d": d, "mu": MU, "nu": diversity}, "linear, two shifts along the slope"
+    by_image = exact / (lipschitz**2 * recalled)
+    yield Check("E5-image", name, image | {"L0f": lipschitz, "L0m": 1.0}, measure, by_image)
+    yield Check("E5-mixed", name, image | {"L0": 1.0}, measure, exact / recalled)
+
+
+def _over_recalled(moment: Measure, values: dict[str, float]) -> Measure:
+    """Measured second moment over E5-loss."""
+
+    def measure(key) -> Estimate:
+        measured, limit = moment(key), find("E5-loss")(**values)
+        return Estimate(measured.value / limit, measured.standard_error / limit)
+
+    return measure
 
 
 def _threshold(d: int) -> Measure:
     """The r at which the measured moment d(s + n r²) meets d(4r² + 4r√d + d), s and n measured apart."""
 
     def measure(key) -> Estimate:
-        signal = _cone_moment(d, 0.0, 10 * SAMPLES)(key)
-        noise = second_moment("forward", 1, 1.0, two_valued_oracle(linear(np.zeros(d)), 1.0), np.zeros(d), SAMPLES)(key)
+        origin = np.zeros(d)
+        quiet = levels_oracle(cone(d, 1.0), np.zeros(1))
+        unit = levels_oracle(linear(origin), np.array([-0.5, 0.5]))
+        signal = second_moment("forward", 1, 1.0, quiet, origin, 6 * SAMPLES[SMALL])(key)
+        noise = second_moment("forward", 1, 1.0, unit, origin, SAMPLES[SMALL])(key)
         excess, curvature = signal.value / d - d, 4 - noise.value / d
         root = np.sqrt(16 * d + 4 * curvature * excess)
         r = (root - 4 * np.sqrt(d)) / (2 * curvature)
         error = np.hypot(signal.standard_error / d / root, r**2 * noise.standard_error / d / root)
         return Estimate(float(r), float(error))
-
-    return measure
-
-
-def _violation(d: int) -> Measure:
-    """Measured second moment over E5-loss on the noiseless cone, where the violation is largest."""
-
-    def measure(key) -> Estimate:
-        moment = _cone_moment(d, 0.0, 2 * SAMPLES)(key)
-        limit = find("E5-loss")(d=d, mu=1.0, L0=1.0, nu=0.0)
-        return Estimate(moment.value / limit, moment.standard_error / limit)
 
     return measure

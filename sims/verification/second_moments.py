@@ -5,62 +5,80 @@ from collections.abc import Iterator
 import numpy as np
 
 from sims.verification.check import Check
-from sims.verification.instances import random_quadratic, second_moment, trace_and_square
+from sims.verification.instances import LARGE, SMALL, second_moment, trace_and_square
 from sims.victims.objectives import linear, noisy_oracle, pool_oracle, quadratic
-from theory.catalogue import find
+from sims.victims.oracle import Oracle
 
-D, MU, SIGMA, SAMPLES = 12, 0.4, 0.5, 60_000
-DIMENSIONS = (12, 64, 784)
+MU, SIGMA, Q, QUERIES = 0.4, 0.5, 8, 16
+SAMPLES = {SMALL: 60_000, LARGE: 20_000}
 
 
 def checks() -> Iterator[Check]:
     """Rows of E2."""
-    yield from _general()
-    yield from _noise_alone()
-    yield from _averaged()
+    yield from _varying_noise()
+    for d in (SMALL, LARGE):
+        yield from _noise_alone(d)
 
 
-def _general() -> Iterator[Check]:
-    """E2 where V varies with x: a quadratic behind the pool x ± b, whose S and W are closed forms."""
-    hessian, slope, point = random_quadratic(D)
-    shift = 0.3 * np.ones(D) / np.sqrt(D)
-    oracle = pool_oracle(quadratic(hessian, slope), np.stack([shift, -shift]))
-    a = hessian @ point + slope
-    square, curvature = float(a @ a), trace_and_square(hessian)
-    signal = (D + 2) * square
-    bend = MU**2 / 4 * (D + 4) * (curvature["tr"] ** 2 + 2 * curvature["tr2"])
-    v = float(a @ shift) ** 2
-    w = D * v + MU**2 * (D + 2) * float(np.sum((hessian @ shift) ** 2))
-    forward = {"d": D, "mu": MU, "S": MU**2 * (signal + bend), "W": w, "V": v}
-    antithetic = {"mu": MU, "S": 4 * MU**2 * signal, "W": w}
+def varying_noise() -> tuple[Oracle, np.ndarray, np.ndarray, dict[str, float]]:
+    """A quadratic behind the pool x ± b, whose V varies with x: the oracle, a point, the gradient, and E2's values.
+
+    S (forward and antithetic), W and V are closed forms. The gradient has length 1, H turns and keeps lengths, so that
+    ‖Hb‖ = 1.5 times that of the gradient: one draw shared by several directions would show. V = 0.2.
+    """
+    rng = np.random.default_rng(1)
+    basis = np.linalg.qr(rng.normal(size=(SMALL, SMALL)))[0]
+    hessian = (basis * np.resize([1.0, -1.0], SMALL)) @ basis.T
+    point, gradient, across = rng.normal(size=SMALL), basis[:, 0], basis[:, 1]
+    along = np.sqrt(0.2)
+    shift = along * gradient + np.sqrt(1.5**2 - 0.2) * across
+    v, turned, curvature = along**2, 1.5**2, trace_and_square(hessian)
+    bend = MU**4 / 4 * (SMALL + 4) * (curvature["tr"] ** 2 + 2 * curvature["tr2"])
+    known = {
+        "forward": MU**2 * (SMALL + 2) + bend,
+        "antithetic": 4 * MU**2 * (SMALL + 2),
+        "W": SMALL * v + MU**2 * (SMALL + 2) * turned,
+        "V": v,
+        "grad_mu": 1.0,
+    }
+    loss = quadratic(hessian, gradient - hessian @ point)
+    return pool_oracle(loss, np.stack([shift, -shift])), point, gradient, known
+
+
+def _varying_noise() -> Iterator[Check]:
+    """One direction, and q of them with fresh or shared baselines."""
+    oracle, point, _, known = varying_noise()
+    forward = {"d": SMALL, "mu": MU, "S": known["forward"], "W": known["W"], "V": known["V"]}
+    antithetic = {"mu": MU, "S": known["antithetic"], "W": known["W"]}
     for name, values in (("forward", forward), ("antithetic", antithetic)):
-        measure = second_moment(name, 1, MU, oracle, point, SAMPLES)
+        measure = second_moment(name, 1, MU, oracle, point, SAMPLES[SMALL])
         yield Check(f"E2-{name}", "quadratic, shift pool", values, measure)
+    singles = {
+        "forward": (known["forward"] + known["W"] + SMALL * known["V"]) / MU**2,
+        "antithetic": (known["antithetic"] + 2 * known["W"]) / (2 * MU) ** 2,
+    }
+    for q in (2, Q):
+        for name in ("forward", "forward-shared", "antithetic"):
+            values = {"q": q, "grad_mu": known["grad_mu"], "M": singles[name.removesuffix("-shared")]}
+            measure = second_moment(name, q, MU, oracle, point, SAMPLES[SMALL])
+            yield Check("E2-shared", f"quadratic, shift pool, {name}, q = {q}", values, measure, slow=q < Q)
+    few = 3  # dimensions, in which the gradient is a good part of a noiseless estimate
+    slope = np.full(few, 1 / np.sqrt(few))
+    measure = second_moment("antithetic", 2, MU, noisy_oracle(linear(slope), 0.0), np.zeros(few), SAMPLES[SMALL])
+    yield Check("E2-shared", f"linear, no noise, d = {few}, q = 2", {"q": 2, "grad_mu": 1.0, "M": few + 2.0}, measure)
 
 
-def _noise_alone() -> Iterator[Check]:
+def _noise_alone(d: int) -> Iterator[Check]:
     """The noise terms on F̄ = 0: one direction, and N queries."""
-    oracle, origin = noisy_oracle(linear(np.zeros(D)), SIGMA), np.zeros(D)
-    values = {"d": D, "mu": MU, "V": SIGMA**2}
+    oracle, origin = noisy_oracle(linear(np.zeros(d)), SIGMA), np.zeros(d)
+    values, instance = {"d": d, "mu": MU, "V": SIGMA**2}, f"zero loss, loss noise, d = {d}"
     for name in ("forward", "antithetic"):
-        measure = second_moment(name, 1, MU, oracle, origin, SAMPLES)
-        yield Check(f"E2-noise-{name}", "zero loss, loss noise", values, measure)
-    queries = 16
+        measure = second_moment(name, 1, MU, oracle, origin, SAMPLES[d])
+        yield Check(f"E2-noise-{name}", instance, values, measure, slow=d > SMALL)
     for name, estimator, q in (
-        ("forward", "forward", queries // 2),
-        ("shared", "forward-shared", queries - 1),
-        ("antithetic", "antithetic", queries // 2),
+        ("forward", "forward", QUERIES // 2),
+        ("shared", "forward-shared", QUERIES - 1),
+        ("antithetic", "antithetic", QUERIES // 2),
     ):
-        measure = second_moment(estimator, q, MU, oracle, origin, SAMPLES // 3)
-        yield Check(f"E2-budget-{name}", "zero loss, loss noise", {**values, "N": queries}, measure)
-
-
-def _averaged() -> Iterator[Check]:
-    """q directions with one shared baseline, or fresh ones, have the same second moment."""
-    hessian, slope, point = random_quadratic(D)
-    oracle = noisy_oracle(quadratic(hessian, slope), SIGMA)
-    norm = float(np.linalg.norm(hessian @ point + slope))
-    single = find("E3-forward")(d=D, mu=MU, V=SIGMA**2, grad=norm, **trace_and_square(hessian))
-    for name in ("forward-shared", "forward"):
-        measure = second_moment(name, 8, MU, oracle, point, SAMPLES // 2)
-        yield Check("E2-shared", f"quadratic, loss noise, {name}", {"q": 8, "grad_mu": norm, "M": single}, measure)
+        measure = second_moment(estimator, q, MU, oracle, origin, SAMPLES[d] // 3)
+        yield Check(f"E2-budget-{name}", instance, {**values, "N": QUERIES}, measure, slow=d > SMALL)

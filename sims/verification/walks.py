@@ -13,7 +13,6 @@ from sims.measurements.zo_sgd import descend
 from sims.verification.check import Measure
 from sims.victims.objectives import Objective, noisy_oracle
 from sims.victims.oracle import Oracle
-from theory.catalogue import find
 
 MU, SIGMA, Q = 0.5, 0.3, 8
 
@@ -29,10 +28,12 @@ class Walk(NamedTuple):
     chains: int
 
 
-def walk_on(curvatures: np.ndarray, start: np.ndarray, objective: Objective, estimator: str, layout) -> Walk:
-    """A walk at 0.3 of the largest stable step. layout: (chains, directions q, steps)."""
+def walk_on(
+    curvatures: np.ndarray, start: np.ndarray, objective: Objective, estimator: str, layout, share: float = 0.3
+) -> Walk:
+    """A walk at that share of the largest stable step. layout: (chains, directions q, steps)."""
     chains, q, steps = layout
-    eta = 0.3 * find("C1-stability")(d=len(curvatures), h=float(curvatures.max()), q=q)
+    eta = share * 2 / (float(curvatures.max()) * (1 + (len(curvatures) + 1) / q))
     return Walk(noisy_oracle(objective, SIGMA), build_estimator(estimator, MU, q), start, eta, steps, chains)
 
 

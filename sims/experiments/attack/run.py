@@ -15,7 +15,7 @@ from sims.experiments.attack.report import COLUMNS, report
 from sims.experiments.attack.setting import Config, Setting, setting
 from sims.experiments.experiment import Context, Experiment, Plan
 from sims.measurements.best_response import best_radius, with_radius
-from sims.measurements.local_geometry import LocalGeometry, batch_rows, measure
+from sims.measurements.local_geometry import batch_rows, measure
 from sims.victims.memory import network_megabytes
 from sims.victims.victim import seconds_per_row, victim_inputs
 
@@ -40,36 +40,37 @@ def plan(config: Config) -> Plan:
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Measure V and ∇F̄ at the clean images, attack every model with every attack, judge the final images again."""
     shared = setting(config, context)
-    victim, geometry, attacks, facts = shared.victim, [], config.attacks, {}
+    victim, attacks, facts, noise, norms = shared.victim, config.attacks, {}, [], []
     key = jax.random.fold_in(jax.random.key(config.seed), GEOMETRY_STREAM)
     for model in victim.models.values():
-        geometry.append(measure(key, model, victim.images, victim.labels, config.draws))
-        context.advance("V and gradients", len(geometry), len(victim.models))
+        geometry = measure(key, model, victim.images, victim.labels, config.draws)
+        noise.append(geometry.variance * model.randomized)
+        norms.append(geometry.gradient_norm.astype(np.float64))
+        del geometry  # a gradient is as large as its image
+        context.advance("V and gradients", len(noise), len(victim.models))
     if config.best_response:
-        response = best_radius(victim.network, victim.images, victim.labels, geometry[0].gradient)
+        response = best_radius(victim.network, victim.images, victim.labels, norms[0])
         attacks, facts = with_radius(attacks, response.smoothing_radius), {"best_response": response._asdict()}
     rows = [[attacked(shared, context, name, choice) for choice in attacks] for name in victim.models]
     cells = xr.combine_nested(rows, ["defense", "attack"], join="exact", data_vars="all", combine_attrs="override")
     facts |= {"queries": int(cells.evaluated.sum()), "waste": int(cells.padded.sum())}
     names = {"defense": list(victim.models), "attack": list(map(str, attacks))}
-    data = cells.transpose("defense", "attack", "image", ...).assign(_said(shared, geometry))
+    data = cells.transpose("defense", "attack", "image", ...).assign(_said(shared, noise, norms))
     return data.assign_coords(names), facts
 
 
-def _said(shared: Setting, geometry: list[LocalGeometry]) -> dict[str, Any]:
+def _said(shared: Setting, noise: list[np.ndarray], norms: list[np.ndarray]) -> dict[str, Any]:
     """The columns of the record that no attack changes: of the images, and of every model."""
     config, victim, _, starts = shared
     models, pixels = victim.models.values(), ("image", "height", "width", "channel")
-    variances = [one.variance * model.randomized for one, model in zip(geometry, models, strict=True)]
-    norms = [np.sqrt((one.gradient.reshape(len(one.gradient), -1) ** 2).sum(axis=1)) for one in geometry]
     known = "loss-level variance V at the clean image, unknown of a model on the host"
     return {
         "clean": (pixels, victim.images),
         "start": (pixels, starts),
         "label": ("image", victim.labels),
         "goal": ("image", shared.goals, {"long_name": "label to leave, or the target of a targeted run"}),
-        "variance": (("defense", "image"), np.array(variances), {"long_name": known}),
-        "gradient_norm": (("defense", "image"), np.array(norms, np.float64), {"long_name": "‖∇F̄‖ at the clean image"}),
+        "variance": (("defense", "image"), np.array(noise), {"long_name": known}),
+        "gradient_norm": (("defense", "image"), np.array(norms), {"long_name": "‖∇F̄‖ at the clean image"}),
         "randomized": ("defense", [model.randomized for model in models]),
         "evaluations": ("defense", [config.evaluations_of(model) for model in models]),
         "passes": ("defense", [model.passes for model in models], {"long_name": "forward passes"}),

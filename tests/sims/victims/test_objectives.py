@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from sims.victims.objectives import (
+    bent_slope,
     cone,
     cubic,
     diagonal_quadratic,
+    levels_oracle,
     linear,
     log_sum_exp,
     noisy_oracle,
     pool_oracle,
     quadratic,
     ridge,
-    two_valued_oracle,
 )
 
 D, RNG = 5, np.random.default_rng(0)
@@ -34,6 +35,7 @@ OBJECTIVES = {
     "diagonal quadratic": diagonal_quadratic(CURVATURES, SLOPE),
     "cone": cone(D, 3.0),
     "ridge": ridge(D, 3.0),
+    "x₁‖x‖": bent_slope(D, 1.5),
     "log-sum-exp": log_sum_exp(D, 2.0),
     "cubic": cubic(D, 1.5, 0.7),
 }
@@ -47,6 +49,7 @@ STEEPEST = {
 MOST_CURVED = {
     "quadratic": (SLOPE, EIGENVECTORS[:, np.argmax(abs(EIGENVALUES))]),
     "diagonal quadratic": (ZERO, np.eye(D)[1]),
+    "x₁‖x‖": (AXIS, AXIS),
     "log-sum-exp": (TWO_LEADERS, 0.01 * DIAGONAL),
 }
 
@@ -93,6 +96,7 @@ X = np.array([0.3, -1.2, 0.7, 2.0, -0.4])
         ("diagonal quadratic", CURVATURES @ X**2 / 2 + SLOPE @ X),
         ("cone", 3 * np.linalg.norm(X)),
         ("ridge", 0.9),
+        ("x₁‖x‖", 0.45 * np.linalg.norm(X)),
         ("log-sum-exp", np.log(np.exp(2 * X).sum()) / 2),
         ("cubic", 1.5 * X.sum() + 0.7 * (X**3).sum() / 6),
     ],
@@ -134,6 +138,11 @@ def test_a_linear_function_is_smooth_with_constant_zero():
     assert objective.smoothness == 0 == largest_slope(gradients(objective), *pairs(1.0))
 
 
+def test_oracles_on_functions_of_one_kind_share_what_is_compiled():
+    one, other = noisy_oracle(linear(SLOPE), 0.5), noisy_oracle(linear(2 * SLOPE), 0.1)
+    assert one._replace(params=None) == other._replace(params=None)
+
+
 def answers(oracle, count: int = 40_000):
     @jax.jit
     def asked(params, key, point):
@@ -152,10 +161,15 @@ POOL = np.sort((X + SHIFTS) @ SLOPE)
     [
         (noisy_oracle(OBJECTIVES["linear"], 0.8), SLOPE @ X, 0.64, None),
         (noisy_oracle(OBJECTIVES["linear"], 0.0), SLOPE @ X, 0.0, [SLOPE @ X]),
-        (two_valued_oracle(OBJECTIVES["linear"], 0.6), SLOPE @ X, 0.09, [SLOPE @ X - 0.3, SLOPE @ X + 0.3]),
+        (
+            levels_oracle(OBJECTIVES["linear"], np.array([-0.3, 0.3])),
+            SLOPE @ X,
+            0.09,
+            [SLOPE @ X - 0.3, SLOPE @ X + 0.3],
+        ),
         (pool_oracle(OBJECTIVES["linear"], SHIFTS), POOL.mean(), POOL.var(), POOL),
     ],
-    ids=["noise", "no noise", "two values", "pool"],
+    ids=["noise", "no noise", "levels", "pool"],
 )
 def test_random_oracles_have_the_stated_law(oracle, mean, variance, levels):
     answer = answers(oracle)

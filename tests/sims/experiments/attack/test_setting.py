@@ -64,13 +64,13 @@ def test_best_radius_of_a_linear_loss_by_hand():
     weights = np.zeros((36, 2), np.float32)
     weights[:, 0] = 0.5  # the margin of class 0 is Σ x / 2, its gradient has length 3
     half = Model("half", jnp.asarray(weights), lambda w, keys, x: x.reshape(len(x), -1) @ w, 2)
-    flat, gradient = np.full((5, *SHAPE), 0.5, np.float32), np.full((5, *SHAPE), 0.5, np.float32)
-    response = best_radius(half, flat, np.zeros(5, int), gradient)
+    flat, norms = np.full((5, *SHAPE), 0.5, np.float32), np.full(5, 3.0)
+    response = best_radius(half, flat, np.zeros(5, int), norms)
     assert response.tolerance == pytest.approx(4.5)
     assert response.lipschitz == pytest.approx(3.0)
     assert response.smoothing_radius == pytest.approx(4.5 / (3 * 6))
     with pytest.raises(ValueError, match="best_response needs a loss with a gradient"):
-        best_radius(half, flat, np.zeros(5, int), 0 * gradient)
+        best_radius(half, flat, np.zeros(5, int), 0 * norms)
 
 
 def test_the_best_radius_goes_where_there_is_one():
