@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from figures.marks import key_line, key_point, measured, predicted, spoken
 from figures.plot import Plot, Records, again, victim
 from sims.intervals import Z
+from sims.measurements.second_moment import predicted_second_moment
 from sims.records import Record
-from theory.catalogue import find
 
 FINE = 200
 LINE, MOST = 0.08, 0.6
@@ -52,9 +52,8 @@ def predicted_curve(record: Record, curve: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _antithetic(data: xr.Dataset, num_directions: int, radius: float) -> float:
-    length = data["gradient_norm"].item()
-    single = find("E3-antithetic")(d=data["dimension"].item(), grad=length, V=data["variance"].item(), mu=radius)
-    return find("E2-shared")(grad_mu=length, M=single, q=num_directions)
+    d, length, variance = (data[name].item() for name in ("dimension", "gradient_norm", "variance"))
+    return predicted_second_moment("E3-antithetic", d, length, variance, radius, num_directions)
 
 
 def _panel(axes: Axes, record: Record, instance: str) -> None:

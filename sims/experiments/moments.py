@@ -25,10 +25,10 @@ from sims.experiments.experiment import (
 from sims.measurements import local_geometry
 from sims.measurements.gradient_moments import GradientMoments, batch_size, gradient_moments
 from sims.measurements.local_geometry import measure
+from sims.measurements.second_moment import predicted_second_moment
 from sims.victims.objectives import diagonal_quadratic, noisy_oracle
 from sims.victims.oracle import Oracle, oracle_of
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs, victim_names
-from theory.catalogue import find
 
 INSTANCES = ("quadratic", "network")
 BYTES = 8  # of a queried number: itself and the direction it came from
@@ -123,7 +123,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
             measured.append(
                 _measure(jax.random.fold_in(jax.random.fold_in(key, i), j), config, setting, radius, progress)
             )
-            predicted.append(predicted_second_moment(config, setting, radius))
+            predicted.append(_predicted(config, setting, radius))
     return _dataset(config, settings, measured, predicted), {}
 
 
@@ -138,22 +138,17 @@ def _measure(key, config: Config, setting: Setting, radius: float, progress) -> 
     )
 
 
-def predicted_second_moment(config: Config, setting: Setting, radius: float) -> float:
-    """E‖ḡ‖² by E3 and E2-shared for Gaussian directions; NaN for the laws without an entry.
+def _predicted(config: Config, setting: Setting, radius: float) -> float:
+    """E‖ḡ‖² by theory for Gaussian directions; NaN for the laws without an entry.
 
     On the network tr H and tr H² are taken as 0: the prediction is that of the linearised loss.
     """
-    if config.directions != "gaussian":
-        return float("nan")
     length = float(np.linalg.norm(setting.gradient))
-    if not np.isfinite(length):
+    if config.directions != "gaussian" or not np.isfinite(length):
         return float("nan")  # a model on the host has no gradient
-    values = {"d": setting.point.size, "grad": length, "V": setting.variance, "mu": radius}
-    if config.estimator == "antithetic":
-        single = find("E3-antithetic")(**values)
-    else:
-        single = find("E3-forward")(**values, tr=setting.trace, tr2=setting.trace_of_square)
-    return find("E2-shared")(grad_mu=length, M=single, q=config.num_directions)
+    label, d = build_estimator(config.estimator, radius, config.num_directions).moments, setting.point.size
+    curvature = setting.trace, setting.trace_of_square
+    return predicted_second_moment(label, d, length, setting.variance, radius, config.num_directions, *curvature)
 
 
 def _victim(config: Config, context: Context) -> Victim:

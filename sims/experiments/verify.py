@@ -18,7 +18,7 @@ from sims.verification import networks
 from sims.verification.check import Check, Row, run_check
 from sims.verification.controls import controls
 from sims.verification.rules import complaints, mean_square_deviation
-from sims.verification.verdict import FAILING, HOLDING
+from sims.verification.verdict import FAILING
 from sims.victims.victim import VictimOptions, check_one_model, seconds_per_row, victim_inputs
 from theory.catalogue import CATALOGUE, SECTIONS, find
 
@@ -112,6 +112,9 @@ def _dataset(rows: list[Row], verdicts: dict[str, bool]) -> xr.Dataset:
         "bound": [row.limit for row in rows],
         "tightness": [row.measured.value / row.limit for row in rows],
         "expected": [math.nan if row.expected is None else row.expected for row in rows],
+        "violated": [row.verdict.violated for row in rows],
+        "holds": [row.verdict.holds for row in rows],
+        "tight": [row.verdict.tight for row in rows],
         "verdict": [row.verdict.word for row in rows],
         "assumptions": ["; ".join(a.text for a in row.bound.assumptions) for row in rows],
         "violated_assumptions": ["; ".join(row.violated_assumptions) for row in rows],
@@ -126,12 +129,11 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
 
     Nor may the rows be wrong as a whole (`complaints`).
     """
-    names = ("label", "instance", "status", "certified", "measured", "error", "bound", "tightness", "verdict")
+    names = ("label", "instance", "status", "certified", "measured", "error", "bound", "tightness", "holds", "verdict")
     rows = [
         {name: data[name][i].item() for name in names}
         | {
             "expected": _number(data.expected[i].item()),
-            "holds": data.verdict[i].item() in HOLDING,
             "violated_assumptions": data.violated_assumptions[i].item() or None,
         }
         for i in range(data.sizes["row"])

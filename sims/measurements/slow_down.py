@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sims.intervals import Interval, bootstrap
-from theory.catalogue import find
+from sims.measurements.second_moment import predicted_second_moment
 
 
 def restricted_queries(queries: Int[np.ndarray, " n"], success: np.ndarray, budget: int) -> Float[np.ndarray, " n"]:
@@ -51,5 +51,5 @@ def _cost(dimension: int, gradient_norm: float, variance: float, smoothing_radiu
     """E‖ḡ‖²/‖∇F̄‖², infinite without a gradient."""
     if gradient_norm == 0:
         return np.inf
-    single = find("E3-antithetic")(d=dimension, grad=gradient_norm, V=variance, mu=smoothing_radius)
-    return find("E2-shared")(grad_mu=gradient_norm, M=single, q=num_directions) / gradient_norm**2
+    values = dimension, gradient_norm, variance, smoothing_radius, num_directions
+    return predicted_second_moment("E3-antithetic", *values) / gradient_norm**2

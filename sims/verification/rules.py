@@ -17,9 +17,16 @@ SEEN = 8.0  # standard errors at which a term of a formula stands out
 
 
 def complaints(rows: Sequence[Row]) -> list[str]:
-    """What is wrong with the certified rows of the proven statements as a whole, a line each."""
-    certified = [row for row in rows if row.check.certified and row.bound.status == "proven"]
-    return [*_unseen_terms(certified), *_always_reached(certified), *_wrong_errors(certified)]
+    """What is wrong with the certified rows as a whole, a line each; a variant may be violated, by what is known."""
+    certified = [row for row in rows if row.check.certified]
+    proven, variants = ([row for row in certified if row.bound.status == kind] for kind in ("proven", "variant"))
+    strange = [row.check for row in variants if row.verdict.strange]
+    return [
+        *(f"{check.label}: on {check.instance} it is not where it is known to be" for check in strange),
+        *_unseen_terms(proven),
+        *_always_reached(proven),
+        *_wrong_errors(proven),
+    ]
 
 
 def mean_square_deviation(rows: Iterable[Row]) -> tuple[float, int]:

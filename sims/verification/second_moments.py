@@ -9,7 +9,7 @@ from sims.verification.instances import LARGE, SMALL, second_moment, trace_and_s
 from sims.victims.objectives import linear, noisy_oracle, pool_oracle, quadratic
 from sims.victims.oracle import Oracle
 
-MU, SIGMA, Q, QUERIES = 0.4, 0.5, 8, 16
+MU, SIGMA, Q, QUERIES, SLOPE = 0.4, 0.5, 8, 16, 1.3  # SLOPE: length of gradients
 SAMPLES = {SMALL: 60_000, LARGE: 20_000}
 
 
@@ -23,23 +23,23 @@ def checks() -> Iterator[Check]:
 def varying_noise() -> tuple[Oracle, np.ndarray, np.ndarray, dict[str, float]]:
     """A quadratic behind the pool x ± b, whose V varies with x: the oracle, a point, the gradient, and E2's values.
 
-    S (forward and antithetic), W and V are closed forms. The gradient has length 1, H turns and keeps lengths, so that
-    ‖Hb‖ = 1.5 times that of the gradient: one draw shared by several directions would show. V = 0.2.
+    S (forward and antithetic), W and V are closed forms. H turns and keeps lengths, so that ‖Hb‖ is 1.5 times the
+    gradient's: one draw shared by several directions would show. V = 0.2.
     """
     rng = np.random.default_rng(1)
     basis = np.linalg.qr(rng.normal(size=(SMALL, SMALL)))[0]
     hessian = (basis * np.resize([1.0, -1.0], SMALL)) @ basis.T
-    point, gradient, across = rng.normal(size=SMALL), basis[:, 0], basis[:, 1]
-    along = np.sqrt(0.2)
-    shift = along * gradient + np.sqrt(1.5**2 - 0.2) * across
-    v, turned, curvature = along**2, 1.5**2, trace_and_square(hessian)
+    point, gradient = rng.normal(size=SMALL), SLOPE * basis[:, 0]
+    v, turned, curvature = 0.2, (1.5 * SLOPE) ** 2, trace_and_square(hessian)
+    along = np.sqrt(v) / SLOPE
+    shift = along * basis[:, 0] + np.sqrt(turned - along**2) * basis[:, 1]
     bend = MU**4 / 4 * (SMALL + 4) * (curvature["tr"] ** 2 + 2 * curvature["tr2"])
     known = {
-        "forward": MU**2 * (SMALL + 2) + bend,
-        "antithetic": 4 * MU**2 * (SMALL + 2),
+        "forward": MU**2 * (SMALL + 2) * SLOPE**2 + bend,
+        "antithetic": 4 * MU**2 * (SMALL + 2) * SLOPE**2,
         "W": SMALL * v + MU**2 * (SMALL + 2) * turned,
         "V": v,
-        "grad_mu": 1.0,
+        "grad_mu": SLOPE,
     }
     loss = quadratic(hessian, gradient - hessian @ point)
     return pool_oracle(loss, np.stack([shift, -shift])), point, gradient, known
@@ -63,9 +63,14 @@ def _varying_noise() -> Iterator[Check]:
             measure = second_moment(name, q, MU, oracle, point, SAMPLES[SMALL])
             yield Check("E2-shared", f"quadratic, shift pool, {name}, q = {q}", values, measure, slow=q < Q)
     few = 3  # dimensions, in which the gradient is a good part of a noiseless estimate
-    slope = np.full(few, 1 / np.sqrt(few))
+    slope = np.full(few, SLOPE / np.sqrt(few))
     measure = second_moment("antithetic", 2, MU, noisy_oracle(linear(slope), 0.0), np.zeros(few), SAMPLES[SMALL])
-    yield Check("E2-shared", f"linear, no noise, d = {few}, q = 2", {"q": 2, "grad_mu": 1.0, "M": few + 2.0}, measure)
+    yield Check(
+        "E2-shared",
+        f"linear, no noise, d = {few}, q = 2",
+        {"q": 2, "grad_mu": SLOPE, "M": (few + 2) * SLOPE**2},
+        measure,
+    )
 
 
 def _noise_alone(d: int) -> Iterator[Check]:

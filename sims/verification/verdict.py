@@ -9,9 +9,8 @@ SIGMAS = 4.0  # family-wise control over a few hundred rows
 PRECISION = 0.02  # largest standard error, as a share of the bound, that still decides
 ROUNDING = 1e-5  # what float32 arithmetic leaves of a number that has no sampling error
 
-HOLDING = TIGHT, HOLDS = "tight", "holds"  # the words of a verdict
+TIGHT, HOLDS, UNDECIDED = "tight", "holds", "undecided"  # the words of a verdict
 FAILING = VIOLATED, STRANGE = "violated", "not where it is known to be"
-UNDECIDED = "undecided"
 
 
 class Verdict(NamedTuple):

@@ -20,7 +20,7 @@ class GradientEstimator(NamedTuple):
     directions: (key, shape) -> (q, *shape).
     points: (x, directions) -> (queries_per_estimate, *shape), the rows to query.
     combine: (points, values (queries_per_estimate,)) -> gradient, the shape of x.
-    moments: label of the theory entry that predicts the second moment of one direction.
+    moments: label of the statement that predicts the second moment of one Gaussian direction on a quadratic loss.
     baseline_first: the first of the points is x itself, the one baseline of all directions.
     """
 
@@ -44,7 +44,7 @@ def antithetic(smoothing_radius: float, num_directions: int, directions: str = "
         half_step = (points[:q] - points[q:]) / (2 * mu)
         return _mean_over_directions((values[:q] - values[q:]) / (2 * mu), half_step)
 
-    return GradientEstimator("antithetic", _draw(directions, q), points, combine, 2 * q, "E2-antithetic")
+    return GradientEstimator("antithetic", _draw(directions, q), points, combine, 2 * q, "E3-antithetic")
 
 
 def forward(smoothing_radius: float, num_directions: int, directions: str = "gaussian") -> GradientEstimator:
@@ -57,7 +57,7 @@ def forward(smoothing_radius: float, num_directions: int, directions: str = "gau
     def combine(points, values):
         return _mean_over_directions((values[:q] - values[q:]) / mu, (points[:q] - points[q:]) / mu)
 
-    return GradientEstimator("forward", _draw(directions, q), points, combine, 2 * q, "E2-forward")
+    return GradientEstimator("forward", _draw(directions, q), points, combine, 2 * q, "E3-forward")
 
 
 def forward_shared(smoothing_radius: float, num_directions: int, directions: str = "gaussian") -> GradientEstimator:
@@ -73,7 +73,7 @@ def forward_shared(smoothing_radius: float, num_directions: int, directions: str
     def combine(points, values):
         return _mean_over_directions((values[1:] - values[0]) / mu, (points[1:] - points[0]) / mu)
 
-    return GradientEstimator("forward-shared", _draw(directions, q), points, combine, q + 1, "E2-forward", True)
+    return GradientEstimator("forward-shared", _draw(directions, q), points, combine, q + 1, "E3-forward", True)
 
 
 def _mean_over_directions(slopes: Float[Array, " q"], directions: Float[Array, "q ..."]) -> Float[Array, "..."]:
