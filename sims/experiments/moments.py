@@ -163,12 +163,11 @@ def _quadratics(config: Config) -> Iterator[Setting]:
     point, slope = rng.normal(size=(2, config.dimension)) / np.sqrt(config.dimension)
     objective = diagonal_quadratic(curvatures, slope)
     gradient = (curvatures * point + slope).astype(np.float32)
-    quiet = noisy_oracle(objective, 0.0)  # one query function for all deviations, compiled once
     for deviation in config.deviations:
         yield Setting(
             "quadratic",
             f"σ = {deviation:g}",
-            quiet._replace(params=np.float32(deviation)),
+            noisy_oracle(objective, deviation),
             point.astype(np.float32),
             0,
             gradient,

@@ -73,6 +73,7 @@ def _floor_and_time(d: int, name: str) -> Iterator[Check]:
 
 def _rate(d: int) -> Iterator[Check]:
     walk = _round(d, "antithetic", 0.6, deviation=0.0)
+    walk = walk._replace(chains=1024, steps=1) if d == LARGE else walk
     values, instance = {"d": d, "q": Q, "eta": walk.step_size, "h": H}, f"round quadratic, no noise, d = {d}"
     yield Check("C1-rate", instance, values, _contraction(walk), slow=d > FEW)
     limit = {"d": d, "q": Q, "h": H}
