@@ -82,8 +82,8 @@ def _vanishes(gap: sympy.Expr) -> bool:
 def _differs_somewhere(gap: sympy.Expr) -> bool:
     """Whether the gap is seen not to vanish at a point: a wrong step is told at once, simplifying it takes minutes."""
     symbols = sorted(gap.free_symbols, key=str)
-    point = {s: 3 + 2 * i if s.is_integer else sympy.Rational(13 + 4 * i, 17) for i, s in enumerate(symbols)}
-    value = gap.subs(point).evalf(30)
+    point: Any = {s: 3 + 2 * i if s.is_integer else sympy.Rational(13 + 4 * i, 17) for i, s in enumerate(symbols)}
+    value: Any = gap.subs(point).evalf(30)
     return bool(value.is_number and value.is_finite and abs(value) > 1e-12)
 
 
