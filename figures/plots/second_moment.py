@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from figures.marks import key_line, key_point, measured, predicted, spoken
 from figures.plot import Plot, Records, again, victim
 from sims.intervals import Z
-from sims.measurements.second_moment import predicted_second_moment
 from sims.records import Record
+from theory.averaging import predicted_second_moment
 
 FINE = 200
 LINE, MOST = 0.08, 0.6

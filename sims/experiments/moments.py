@@ -25,10 +25,10 @@ from sims.experiments.experiment import (
 from sims.measurements import local_geometry
 from sims.measurements.gradient_moments import GradientMoments, batch_size, gradient_moments
 from sims.measurements.local_geometry import measure
-from sims.measurements.second_moment import predicted_second_moment
 from sims.victims.objectives import diagonal_quadratic, noisy_oracle
 from sims.victims.oracle import Oracle, oracle_of
 from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs, victim_names
+from theory.averaging import predicted_second_moment
 
 INSTANCES = ("quadratic", "network")
 BYTES = 8  # of a queried number: itself and the direction it came from

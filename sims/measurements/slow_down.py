@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sims.intervals import Interval, bootstrap
-from sims.measurements.second_moment import predicted_second_moment
+from theory.averaging import predicted_second_moment
 
 
 def restricted_queries(queries: Int[np.ndarray, " n"], success: np.ndarray, budget: int) -> Float[np.ndarray, " n"]:
