@@ -143,14 +143,15 @@ class Bound:
             if assumption.condition is not None
         )
 
-    def _broken(self, arrays: Mapping[str, np.ndarray]) -> tuple[Assumption, ...]:
-        """The machine-checkable assumptions that do not hold at checked values."""
+    def _broken(self, arrays: Mapping[str, np.ndarray], needed: bool = False) -> tuple[str, ...]:
+        """The texts of the machine-checkable assumptions, or only of the needed ones, that fail at checked values."""
+        asked = [(one.text, holds) for one, holds in self._conditions if one.needed or not needed]
         arguments = evaluation.float_arguments(self.label, arrays)
         with np.errstate(all="ignore"):
-            return tuple(assumption for assumption, holds in self._conditions if not np.all(holds(*arguments)))
+            return tuple(text for text, holds in asked if not np.all(holds(*arguments)))
 
     def _require_meaning(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
-        if any(assumption.needed for assumption in self._broken(arrays)):
+        if self._broken(arrays, needed=True):
             raise self._no_value(values)
 
     def __call__(self, **values: Any) -> float:
@@ -186,7 +187,7 @@ class Bound:
     def violated(self, **values: Any) -> tuple[str, ...]:
         """Return the texts of the machine-checkable assumptions that do not hold at `values`."""
         arrays = evaluation.checked_values(self.label, self.parameters, values)
-        return tuple(assumption.text for assumption in self._broken(arrays))
+        return self._broken(arrays)
 
     def latex(self) -> str:
         """Return the formula in LaTeX, in the notation of the symbol table."""

@@ -96,18 +96,24 @@ def poincare() -> tuple[Step, ...]:
     )
 
 
+def mean_below_norm(scale: sympy.Expr, mean: sympy.Symbol, text: str) -> Step:
+    """E D ≤ scale·E‖u‖, `mean`, for a quantity D ≤ scale·‖u‖; `text` says what is D and why."""
+    radius, slack, lost = sympy.symbols("‖u‖ s E[s]", nonnegative=True)
+    return Step(
+        f"{text} is {scale}·‖u‖ − s with s ≥ 0: its mean",
+        Mean(scale * radius - slack, {radius: mean, slack: lost}),
+        scale * mean,
+        "≤",
+    )
+
+
 def mean_of_norm(scale: sympy.Expr, text: str) -> tuple[Step, ...]:
     """E D ≤ scale·√d for a quantity D ≤ scale·‖u‖, u Gaussian; `text` says what is D and why."""
-    radius, slack = sympy.symbols("‖u‖ s", nonnegative=True)
-    mean, lost, variance = sympy.symbols("E‖u‖ E[s] Var‖u‖", nonnegative=True)
+    radius = sympy.Symbol("‖u‖", nonnegative=True)
+    mean, variance = sympy.symbols("E‖u‖ Var‖u‖", nonnegative=True)
     spread = Mean((radius - mean) ** 2, {radius: mean, radius**2: d})
     return (
-        Step(
-            f"{text} is {scale}·‖u‖ − s with s ≥ 0: its mean",
-            Mean(scale * radius - slack, {radius: mean, slack: lost}),
-            scale * mean,
-            "≤",
-        ),
+        mean_below_norm(scale, mean, text),
         gaussian_moment(norm=1),
         Step("a variance is no less than 0", scale * mean, sympy.sqrt((scale * mean) ** 2 + scale**2 * variance), "≤"),
         Step(

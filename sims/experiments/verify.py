@@ -92,7 +92,8 @@ def _each(context: Context, task: str, items: list, judge: Callable[[Any], Any])
         for result in pool.map(judge, [items[place] for place in order]):
             results.append(result)
             context.advance(task, len(results), len(items))
-    return [results[order.index(place)] for place in range(len(items))]
+    by_place = dict(zip(order, results, strict=True))
+    return [by_place[place] for place in range(len(items))]
 
 
 def _key_of(key: jax.Array, name: str) -> jax.Array:

@@ -148,9 +148,8 @@ def _behind_pool(
     name = f"{title}, pool"
     image, label = victim.images[0], int(victim.labels[0])
     d, purified = image.size, np.asarray(outputs(family, jnp.asarray(victim.images)))[:, 0]
-    network, keys = victim.network, jax.random.split(jax.random.key(SEED), family.size)
-    scores = network.scores(network.params, keys, jnp.asarray(purified))
-    losses = np.asarray(margin_loss(scores, jnp.full(family.size, label)), np.float64)
+    network = victim.network
+    losses = _member_losses(network, family, victim.images, label)[:, 0]
     distances = np.sqrt(((purified[:, None] - purified[None]) ** 2).sum(axis=(2, 3, 4)))
     nu2, worst, spread = float(np.sqrt((distances**2).mean())), float(distances.max()), float(np.ptp(losses))
     model = defended(network, random_choice(family))
@@ -190,11 +189,16 @@ def _smooth(title: str, victim: Victim, curvature: float | None) -> Iterator[Che
 def _largest_variance(network: Model, family: PurifierFamily, image: np.ndarray, label: int) -> float:
     """The largest V among PROBES probes x + μu, in which a uniform draw of the pool is the whole randomness."""
     steps = np.random.default_rng(SEED).normal(size=(PROBES, *image.shape))
-    purified = outputs(family, jnp.asarray(image + MU * steps, jnp.float32))
-    rows = purified.reshape(-1, *image.shape)
+    return float(_member_losses(network, family, image + MU * steps, label).var(axis=0).max())
+
+
+def _member_losses(network: Model, family: PurifierFamily, images: np.ndarray, label: int) -> np.ndarray:
+    """(K, n) float64: the margin of every image behind every member of the pool."""
+    purified = outputs(family, jnp.asarray(images, jnp.float32))
+    rows = purified.reshape(-1, *images.shape[1:])
     scores = network.scores(network.params, jax.random.split(jax.random.key(SEED), len(rows)), rows)
-    losses = np.asarray(margin_loss(scores, jnp.full(len(rows), label)), np.float64)
-    return float(losses.reshape(family.size, PROBES).var(axis=0).max())
+    losses = margin_loss(scores, jnp.full(len(rows), label))
+    return np.asarray(losses, np.float64).reshape(family.size, len(images))
 
 
 def _cloud(points: np.ndarray, each: int) -> np.ndarray:

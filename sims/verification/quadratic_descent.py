@@ -10,10 +10,12 @@ from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure
 from sims.verification.instances import LARGE, SMALL
 from sims.verification.walks import (
+    FEW,
     MU,
     SIGMA,
     Q,
     Walk,
+    largest_step,
     late_mean,
     mean_at,
     over_chains,
@@ -24,7 +26,6 @@ from sims.victims.objectives import diagonal_quadratic, noisy_oracle
 from theory.catalogue import find
 
 H, STEPS = 0.8, 25
-FEW = 2  # dimensions, where every term counts
 CHAINS = {FEW: 40_960, SMALL: 4096, LARGE: 128}
 
 
@@ -40,8 +41,7 @@ def checks() -> Iterator[Check]:
 def _round(d: int, name: str, share: float, deviation: float = SIGMA) -> Walk:
     """F̄ = (h/2)‖x‖² from the corner of ones, at that share of the largest stable step."""
     oracle = noisy_oracle(diagonal_quadratic(np.full(d, H), np.zeros(d)), deviation)
-    eta = share * 2 / (H * (1 + (d + 1) / Q))
-    return Walk(oracle, build_estimator(name, MU, Q), np.ones(d), eta, STEPS, CHAINS[d])
+    return Walk(oracle, build_estimator(name, MU, Q), np.ones(d), share * largest_step(d, H, Q), STEPS, CHAINS[d])
 
 
 def _values(d: int, walk: Walk) -> dict[str, float]:

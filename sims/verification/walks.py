@@ -15,6 +15,7 @@ from sims.victims.objectives import Objective, noisy_oracle
 from sims.victims.oracle import Oracle
 
 MU, SIGMA, Q = 0.5, 0.3, 8
+FEW = 2  # dimensions, in which every term counts
 
 
 class Walk(NamedTuple):
@@ -28,12 +29,17 @@ class Walk(NamedTuple):
     chains: int
 
 
+def largest_step(d: int, curvature: float, q: int) -> float:
+    """The largest stable step where every curvature is this one."""
+    return 2 / (curvature * (1 + (d + 1) / q))
+
+
 def walk_on(
     curvatures: np.ndarray, start: np.ndarray, objective: Objective, estimator: str, layout, share: float = 0.3
 ) -> Walk:
     """A walk at that share of the largest stable step. layout: (chains, directions q, steps)."""
     chains, q, steps = layout
-    eta = share * 2 / (float(curvatures.max()) * (1 + (len(curvatures) + 1) / q))
+    eta = share * largest_step(len(curvatures), float(curvatures.max()), q)
     return Walk(noisy_oracle(objective, SIGMA), build_estimator(estimator, MU, q), start, eta, steps, chains)
 
 

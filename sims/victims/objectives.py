@@ -165,50 +165,44 @@ def _cubic_slope(constants, x):
 
 def noisy_oracle(objective: Objective, deviation: float) -> Oracle:
     """Answers F̄(x) + σξ with fresh ξ ~ N(0, 1): loss-level variance V = σ² everywhere. σ in loss units, >= 0."""
-    params = objective.constants, jnp.float32(deviation)
-    return Oracle("loss", params, _noisy(objective.formula), jax.random.split, 1)
-
-
-@functools.cache
-def _noisy(formula):
-    def query(params, keys, points, labels):
-        constants, deviation = params
-        value = formula(constants, points) + deviation * jax.vmap(jax.random.normal)(keys)
-        return Answer(value, value < 0)
-
-    return query
+    return _oracle(objective, jnp.float32(deviation), _noisy)
 
 
 def levels_oracle(objective: Objective, levels: Float[np.ndarray, " k"]) -> Oracle:
     """Answers F̄(x) + b_k with a fresh uniform k: losses that differ by constants, of mean 0 and V = mean b_k²."""
-    params = objective.constants, jnp.asarray(levels, jnp.float32)
-    return Oracle("loss", params, _levelled(objective.formula), jax.random.split, 1)
-
-
-@functools.cache
-def _levelled(formula):
-    def query(params, keys, points, labels):
-        constants, levels = params
-        value = formula(constants, points) + levels[_members(keys, len(levels))]
-        return Answer(value, value < 0)
-
-    return query
+    return _oracle(objective, jnp.asarray(levels, jnp.float32), _levelled)
 
 
 def pool_oracle(objective: Objective, shifts: Float[np.ndarray, "k d"]) -> Oracle:
     """Answers f(x + b_k) with a fresh uniform k: a pool of the purifiers x ↦ x + b_k."""
-    params = objective.constants, jnp.asarray(shifts, jnp.float32)
-    return Oracle("loss", params, _shifted(objective.formula), jax.random.split, 1)
+    return _oracle(objective, jnp.asarray(shifts, jnp.float32), _shifted)
+
+
+def _oracle(objective: Objective, law: Any, answer: Callable) -> Oracle:
+    """An oracle on the objective; law: the numbers of its randomness, of which `answer` makes losses."""
+    return Oracle("loss", (objective.constants, law), _query(objective.formula, answer), jax.random.split, 1)
 
 
 @functools.cache
-def _shifted(formula):
+def _query(formula: Callable, answer: Callable) -> Callable:
     def query(params, keys, points, labels):
-        constants, shifts = params
-        value = formula(constants, points + shifts[_members(keys, len(shifts))])
+        constants, law = params
+        value = answer(functools.partial(formula, constants), law, keys, points)
         return Answer(value, value < 0)
 
     return query
+
+
+def _noisy(loss, deviation, keys, points):
+    return loss(points) + deviation * jax.vmap(jax.random.normal)(keys)
+
+
+def _levelled(loss, levels, keys, points):
+    return loss(points) + levels[_members(keys, len(levels))]
+
+
+def _shifted(loss, shifts, keys, points):
+    return loss(points + shifts[_members(keys, len(shifts))])
 
 
 def _members(keys, count: int):

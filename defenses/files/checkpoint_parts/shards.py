@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 
 INDEX = ".index.json"
-_BLOCK = 1 << 20  # bytes that are hashed at a time
 _SHARD = re.compile(r"(.+)-[0-9]{5}-of-([0-9]{5})(\.\w+)")
 
 
@@ -56,6 +55,5 @@ def digest(path: Path) -> str:
     found = hashlib.sha256()
     for part in (path, *shards(path)) if is_index(path) else (path,):
         with part.open("rb") as content:
-            while block := content.read(_BLOCK):
-                found.update(block)
+            hashlib.file_digest(content, lambda: found)
     return found.hexdigest()

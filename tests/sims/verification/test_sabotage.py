@@ -94,7 +94,7 @@ def test_every_proven_statement_is_watched(measured):
 
 
 class Sabotage(NamedTuple):
-    """Changes of source files, and the statement on whose rows they should show ("" for all)."""
+    """Changes of source files, and the statement on whose rows they should show."""
 
     changes: dict[str, list[tuple[str, str]]]
     label: str
@@ -146,7 +146,7 @@ SABOTAGES = {
         {
             SMOOTHING: [
                 ("S1_LIPSCHITZ = mu * L0 * sympy.sqrt(d)", "S1_LIPSCHITZ = mu * L0 * 0.985 * sympy.sqrt(d)"),
-                ('mean_of_norm(mu * L0, "F is', 'mean_of_norm(mu * L0 * 0.985, "F is'),
+                ("mean_of_norm(mu * L0, _SHIFT)", "mean_of_norm(mu * L0 * 0.985, _SHIFT)"),
             ]
         },
         "S1-lipschitz",
@@ -216,50 +216,36 @@ def run(folder, *arguments) -> int:
     return done.returncode
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SABOTAGES)
-def test_sabotage_of_a_copy_is_noticed(name, tmp_path):
-    sabotage = SABOTAGES[name]
+def notices(folder, label: str) -> dict[str, bool]:
+    """Which of the self-check and a quick verification of the statement fail in that copy."""
+    verify = ["-m", "sims", "verify", "--quick", "--statements", label, "--out", str(folder / "out"), "--json"]
+    return {"check": run(folder, "-c", SELF_CHECK, label) != 0, "verify --quick": run(folder, *verify) != 0}
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A folder with the packages."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SABOTAGES)
+def test_sabotage_of_a_copy_is_noticed(name, copy):
+    sabotage = SABOTAGES[name]
     for file, changes in sabotage.changes.items():
-        text = (tmp_path / file).read_text()
+        text = (copy / file).read_text()
         for old, new in changes:
             assert text.count(old) == 1, (file, old)
             text = text.replace(old, new)
-        (tmp_path / file).write_text(text)
-    by_check = run(tmp_path, "-c", SELF_CHECK, sabotage.label)
-    verify = (
-        "-m",
-        "sims",
-        "verify",
-        "--quick",
-        "--statements",
-        sabotage.label,
-        "--out",
-        str(tmp_path / "out"),
-        "--json",
-    )
-    by_verify = run(tmp_path, *verify)
-    print(f"{name}: check {'sees it' if by_check else 'passes'}, verify --quick {'sees it' if by_verify else 'passes'}")
-    assert by_check or by_verify
+        (copy / file).write_text(text)
+    noticed = notices(copy, sabotage.label)
+    print(f"{name}: noticed by {', '.join(way for way, sees in noticed.items() if sees) or 'NOTHING'}")
+    assert any(noticed.values())
 
 
 @pytest.mark.slow
-def test_this_notices_a_copy_that_is_left_alone(tmp_path):
+def test_this_notices_a_copy_that_is_left_alone(copy):
     """The negative control: an untouched copy passes both."""
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package)
-    assert run(tmp_path, "-c", SELF_CHECK, "S2-gradient") == 0
-    verify = (
-        "-m",
-        "sims",
-        "verify",
-        "--quick",
-        "--statements",
-        "S2-gradient",
-        "--out",
-        str(tmp_path / "out"),
-        "--json",
-    )
-    assert run(tmp_path, *verify) == 0
+    assert not any(notices(copy, "S2-gradient").values())
