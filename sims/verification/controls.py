@@ -79,10 +79,9 @@ def _broken_oracles() -> Iterator[Control]:
     yield Control(
         "answers averaged over four draws unawares", _fails(Check("E2-noise-antithetic", "zero loss", noise, fewer))
     )
-    oracle, point, _, known = varying_noise()
-    single = (known["antithetic"] + 2 * known["W"]) / (2 * MU) ** 2
-    values = {"q": Q, "grad_mu": known["grad_mu"], "M": single}
-    shared = second_moment("antithetic", Q, MU, _one_draw_a_side(oracle), point, SAMPLES)
+    pool = varying_noise()
+    values = {"q": Q, "grad_mu": float(np.linalg.norm(pool.gradient)), "M": pool.single("antithetic")}
+    shared = second_moment("antithetic", Q, MU, _one_draw_a_side(pool.oracle), pool.point, SAMPLES)
     yield Control(
         "one draw for all probes on either side", _fails(Check("E2-shared", "quadratic, shift pool", values, shared))
     )

@@ -1,6 +1,7 @@
 """E2: exact second moments of gradient estimates, whatever the loss."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,11 +21,31 @@ def checks() -> Iterator[Check]:
         yield from _noise_alone(d)
 
 
-def varying_noise() -> tuple[Oracle, np.ndarray, np.ndarray, dict[str, float]]:
-    """A quadratic behind the pool x ± b, whose V varies with x: the oracle, a point, the gradient, and E2's values.
+class VaryingNoise(NamedTuple):
+    """A random loss whose V varies with x, a point and the gradient of F̄ there, and what E2 takes.
 
-    S (forward and antithetic), W and V are closed forms. H turns and keeps lengths, so that ‖Hb‖ is 1.5 times the
-    gradient's: one draw shared by several directions would show. V = 0.2.
+    signals: S by the estimator's name. w: W. v: V at the point.
+    """
+
+    oracle: Oracle
+    point: np.ndarray
+    gradient: np.ndarray
+    signals: dict[str, float]
+    w: float
+    v: float
+
+    def single(self, estimator: str) -> float:
+        """E‖g‖² of one direction, written out apart from the statements."""
+        if estimator == "antithetic":
+            return (self.signals["antithetic"] + 2 * self.w) / (2 * MU) ** 2
+        return (self.signals["forward"] + self.w + SMALL * self.v) / MU**2
+
+
+def varying_noise() -> VaryingNoise:
+    """A quadratic behind the pool x ± b, V = 0.2; S, W and V are closed forms.
+
+    H turns and keeps lengths, so that ‖Hb‖ is 1.5 times the gradient's: one draw shared by several directions would
+    show.
     """
     rng = np.random.default_rng(1)
     basis = np.linalg.qr(rng.normal(size=(SMALL, SMALL)))[0]
@@ -34,33 +55,27 @@ def varying_noise() -> tuple[Oracle, np.ndarray, np.ndarray, dict[str, float]]:
     along = np.sqrt(v) / SLOPE
     shift = along * basis[:, 0] + np.sqrt(turned - along**2) * basis[:, 1]
     bend = MU**4 / 4 * (SMALL + 4) * (curvature["tr"] ** 2 + 2 * curvature["tr2"])
-    known = {
+    signals = {
         "forward": MU**2 * (SMALL + 2) * SLOPE**2 + bend,
         "antithetic": 4 * MU**2 * (SMALL + 2) * SLOPE**2,
-        "W": SMALL * v + MU**2 * (SMALL + 2) * turned,
-        "V": v,
-        "grad_mu": SLOPE,
     }
-    loss = quadratic(hessian, gradient - hessian @ point)
-    return pool_oracle(loss, np.stack([shift, -shift])), point, gradient, known
+    w = SMALL * v + MU**2 * (SMALL + 2) * turned
+    oracle = pool_oracle(quadratic(hessian, gradient - hessian @ point), np.stack([shift, -shift]))
+    return VaryingNoise(oracle, point, gradient, signals, w, v)
 
 
 def _varying_noise() -> Iterator[Check]:
     """One direction, and q of them with fresh or shared baselines."""
-    oracle, point, _, known = varying_noise()
-    forward = {"d": SMALL, "mu": MU, "S": known["forward"], "W": known["W"], "V": known["V"]}
-    antithetic = {"mu": MU, "S": known["antithetic"], "W": known["W"]}
+    it = varying_noise()
+    forward = {"d": SMALL, "mu": MU, "S": it.signals["forward"], "W": it.w, "V": it.v}
+    antithetic = {"mu": MU, "S": it.signals["antithetic"], "W": it.w}
     for name, values in (("forward", forward), ("antithetic", antithetic)):
-        measure = second_moment(name, 1, MU, oracle, point, SAMPLES[SMALL])
+        measure = second_moment(name, 1, MU, it.oracle, it.point, SAMPLES[SMALL])
         yield Check(f"E2-{name}", "quadratic, shift pool", values, measure)
-    singles = {
-        "forward": (known["forward"] + known["W"] + SMALL * known["V"]) / MU**2,
-        "antithetic": (known["antithetic"] + 2 * known["W"]) / (2 * MU) ** 2,
-    }
     for q in (2, Q):
         for name in ("forward", "forward-shared", "antithetic"):
-            values = {"q": q, "grad_mu": known["grad_mu"], "M": singles[name.removesuffix("-shared")]}
-            measure = second_moment(name, q, MU, oracle, point, SAMPLES[SMALL])
+            values = {"q": q, "grad_mu": SLOPE, "M": it.single(name)}
+            measure = second_moment(name, q, MU, it.oracle, it.point, SAMPLES[SMALL])
             yield Check("E2-shared", f"quadratic, shift pool, {name}, q = {q}", values, measure, slow=q < Q)
     few = 3  # dimensions, in which the gradient is a good part of a noiseless estimate
     slope = np.full(few, SLOPE / np.sqrt(few))
