@@ -68,12 +68,11 @@ def batch_size(rows_per_estimate: int, dimension: int) -> int:
 def _batch(estimator, oracle, size, key, params, point, label, reference):
     """Per estimate ‖ḡ‖², ⟨ḡ, a⟩ and the cosine, (size, 3); and ⟨m − a, m′ − a⟩ of paired groups, (GROUPS / 2,)."""
 
-    def ask(key):
-        direction_key, defense_key = jax.random.split(key)
+    def ask(direction_key, defense_key):
         points = estimator.points(point, estimator.directions(direction_key, point.shape))
         return points, oracle.draw(defense_key, estimator.queries_per_estimate)
 
-    points, keys = jax.vmap(ask)(jax.random.split(key, size))
+    points, keys = jax.vmap(ask)(*jax.random.split(key, (2, size)))
     rows = points.reshape(-1, *point.shape)
     values = oracle.query(params, keys.reshape(-1), rows, jnp.full(len(rows), label)).value
     gradients = jax.vmap(estimator.combine)(points, values.reshape(size, -1)).reshape(size, -1)

@@ -95,7 +95,7 @@ def _threshold(d: int) -> Measure:
         origin = np.zeros(d)
         quiet = levels_oracle(cone(d, 1.0), np.zeros(1))
         unit = levels_oracle(linear(origin), np.array([-0.5, 0.5]))
-        signal = second_moment("forward", 1, 1.0, quiet, origin, 6 * SAMPLES[SMALL])(key)
+        signal = second_moment("forward", 1, 1.0, quiet, origin, 4 * SAMPLES[SMALL])(key)
         noise = second_moment("forward", 1, 1.0, unit, origin, SAMPLES[SMALL])(key)
         excess, curvature = signal.value / d - d, 4 - noise.value / d
         root = np.sqrt(16 * d + 4 * curvature * excess)

@@ -206,4 +206,5 @@ def _shifted(loss, shifts, keys, points):
 
 
 def _members(keys, count: int):
-    return jax.vmap(lambda key: jax.random.randint(key, (), 0, count))(keys)
+    # one draw of bits a key, where `randint` takes three: half the compilation; unequal by 2⁻²³ at most
+    return jnp.floor(count * jax.vmap(jax.random.uniform)(keys)).astype(jnp.int32)
