@@ -34,12 +34,13 @@ ATTACK += ["--query-budget", "400", "--draws", "2", "--rows", "16", "--tile", "8
 def interrupted(command: list[str], moment: Callable[[], object], patience: float = 120) -> tuple[int, str, str]:
     """Status, output and complaint of Python with these arguments, which gets SIGINT at that moment.
 
-    It compiles as users do, without the tests' cache, of which XLA speaks on stderr.
+    It compiles as users do, without the tests' cache, of which XLA speaks on stderr. It hears the signal even where the
+    tests run in the background, whose jobs inherit that it is ignored.
     """
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-    with subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen([sys.executable, *command], cwd=ROOT, env=settings, preexec_fn=heard, **pipes) as process:
         deadline = time.monotonic() + patience
         while not moment() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)

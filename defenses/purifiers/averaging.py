@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from functools import partial
 
+from defenses.commands.ranges import check_counts
 from defenses.model import AVERAGES, mean_of
 from defenses.purifiers.method import Method
-from defenses.ranges import check_counts
 
 
 @dataclass(frozen=True)

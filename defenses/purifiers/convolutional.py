@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Dataset, training_split
-from defenses.purifiers.family import PurifierFamily
+from defenses.purifiers.family import PurifierFamily, family_of
 from defenses.purifiers.perturbations import PERTURBATIONS
 from defenses.training.fit import fit
 
@@ -70,7 +70,7 @@ def initial(recipe: Recipe, channels: int, seed: int) -> PyTree:
 
 def family(recipe: Recipe, params: PyTree) -> PurifierFamily:
     """The family with these params."""
-    return PurifierFamily(NAME, params, purify, len(recipe.members))
+    return family_of(NAME, params, purify, len(recipe.members))
 
 
 def train(recipe: Recipe, dataset: Dataset, victim: Classifier, seed: int) -> PyTree:

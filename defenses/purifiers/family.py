@@ -9,46 +9,79 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from defenses.defense import Defense
+from defenses.purifiers.dispatch import Group, dispatched
 
 
 class PurifierFamily(NamedTuple):
-    """K purifiers m_1..m_K of one architecture.
+    """K purifiers m_1..m_K, of one architecture or several.
 
     name: kebab-case.
-    params: pytree whose every leaf has the leading axis K.
-    purify: (one member's params, (n, h, w, c) float32 images) -> (n, h, w, c) float32 images.
-    size: K ≥ 1.
+    params: of every group, a pytree whose every leaf has the group's number of members as its leading axis.
+    groups: the members of one architecture each, numbered through in this order.
     """
 
     name: str
-    params: PyTree
-    purify: Callable[[PyTree, Float[Array, "n h w c"]], Float[Array, "n h w c"]]
-    size: int
+    params: tuple[PyTree, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def size(self) -> int:
+        """K ≥ 1."""
+        return sum(group.size for group in self.groups)
+
+
+def family_of(
+    name: str,
+    params: PyTree,
+    purify: Callable[[PyTree, Float[Array, "n h w c"]], Float[Array, "n h w c"]],
+    size: int,
+) -> PurifierFamily:
+    """The family of `size` members of one architecture.
+
+    params: every leaf has the leading axis K = size. purify: (one member's params, (n, h, w, c) float32 images) ->
+    (n, h, w, c) float32 images, each from its own image alone.
+    """
+    return PurifierFamily(name, (params,), (Group(purify, size),))
+
+
+def joined(name: str, *families: PurifierFamily) -> PurifierFamily:
+    """One family of all their members, in this order."""
+    params = tuple(part for family in families for part in family.params)
+    return PurifierFamily(name, params, tuple(group for family in families for group in family.groups))
 
 
 def outputs(family: PurifierFamily, images: Float[Array, "n h w c"]) -> Float[Array, "K n h w c"]:
-    """What every member makes of every image, (K, n, h, w, c), in one batched evaluation."""
+    """What every member makes of every image, (K, n, h, w, c), in one batched evaluation of each architecture."""
     return _outputs(family, family.params, images)
 
 
 def members(family: PurifierFamily, chosen: Int[np.ndarray, " k"]) -> PurifierFamily:
-    """The members with those indices; raises ValueError unless there are some and each lies in 0..K−1."""
+    """The members with those indices, architecture by architecture.
+
+    Raises ValueError unless there are some and each lies in 0..K−1.
+    """
     if len(chosen) == 0 or min(chosen) < 0 or max(chosen) >= family.size:
         raise ValueError(f"members must lie in 0..{family.size - 1}, got {list(map(int, chosen))}")
-    indices = np.asarray(chosen)
-    return family._replace(params=jax.tree.map(lambda leaf: leaf[indices], family.params), size=len(indices))
+    params, groups, first = [], [], 0
+    for mine, group in zip(family.params, family.groups, strict=True):
+        inside = np.array([k - first for k in map(int, chosen) if first <= k < first + group.size], int)
+        if len(inside):
+            params.append(jax.tree.map(lambda leaf, inside=inside: leaf[inside], mine))
+            groups.append(group._replace(size=len(inside)))
+        first += group.size
+    return PurifierFamily(family.name, tuple(params), tuple(groups))
 
 
 def member(family: PurifierFamily, k: int) -> Defense:
     """Member `k` alone, deterministic; raises ValueError unless 0 ≤ k < K."""
     if not 0 <= k < family.size:
         raise ValueError(f"k must lie in 0..{family.size - 1}, got {k}")
-    params = jax.tree.map(lambda leaf: leaf[k], family.params)
+    alone = members(family, np.array([k]))
 
     def apply(params, keys, images):
-        return family.purify(params, images)
+        return alone.groups[0].purify(params, images)
 
-    return Defense(f"{family.name}-{k}", params, apply, False)
+    return Defense(f"{family.name}-{k}", jax.tree.map(lambda leaf: leaf[0], alone.params[0]), apply, False)
 
 
 def average(family: PurifierFamily) -> Defense:
@@ -61,8 +94,12 @@ def average(family: PurifierFamily) -> Defense:
 
 
 def random_choice(family: PurifierFamily) -> Defense:
-    """One member per row, uniform and independent; a patch as large as the image."""
-    return _choice(f"random-{family.name}", family, lambda height, width: (1, 1))
+    """One member per row, uniform and independent, at the cost of one: a row goes through its own member alone."""
+
+    def apply(params, keys, images):
+        return dispatched(family.groups, params, _assignment(keys, family.size, 1, 1).reshape(-1), images)
+
+    return Defense(f"random-{family.name}", family.params, apply, True)
 
 
 def patchwise_choice(family: PurifierFamily, patch_size: int) -> Defense:
@@ -71,25 +108,45 @@ def patchwise_choice(family: PurifierFamily, patch_size: int) -> Defense:
     Raises ValueError when `patch_size` < 1, and when applied to images whose sides it does not divide.
     Statements P1-diversity and P1-variance say what patches change. Source: arXiv 2401.10586.
     """
+    _check_patch(patch_size)
+
+    def apply(params, keys, images):
+        rows, columns = _grid(images, patch_size)
+        return _assembled(_outputs(family, params, images), _assignment(keys, family.size, rows, columns))
+
+    return Defense(f"patchwise-{family.name}", family.params, apply, True)
+
+
+def local_choice(family: PurifierFamily, patch_size: int) -> Defense:
+    """Each square patch of side `patch_size` through its own independent member, which sees this patch alone.
+
+    A member costs what it costs on the patches it has drawn, so all K together cost what one would. Seams between
+    patches are the price. Raises ValueError as `patchwise_choice` does. Source: arXiv 2401.10586.
+    """
+    _check_patch(patch_size)
+
+    def apply(params, keys, images):
+        rows, columns = _grid(images, patch_size)
+        assignment = _assignment(keys, family.size, rows, columns).reshape(-1)
+        cut = images.reshape(len(images), rows, patch_size, columns, patch_size, -1).swapaxes(2, 3)
+        patches = cut.reshape(-1, patch_size, patch_size, images.shape[-1])
+        purified = dispatched(family.groups, params, assignment, patches)
+        return purified.reshape(cut.shape).swapaxes(2, 3).reshape(images.shape)
+
+    return Defense(f"local-{family.name}", family.params, apply, True)
+
+
+def _check_patch(patch_size: int) -> None:
     if patch_size < 1:
         raise ValueError(f"patch_size must be >= 1, got {patch_size}")
 
-    def grid(height, width):
-        if height % patch_size or width % patch_size:
-            raise ValueError(f"patch_size must divide the image sides {height}×{width}, got {patch_size}")
-        return height // patch_size, width // patch_size
 
-    return _choice(f"patchwise-{family.name}", family, grid)
-
-
-def _choice(name: str, family: PurifierFamily, grid: Callable[[int, int], tuple[int, int]]) -> Defense:
-    """The defence that assigns one member to each cell of `grid(height, width)` = (rows, columns)."""
-
-    def apply(params, keys, images):
-        rows, columns = grid(*images.shape[1:3])
-        return _assembled(_outputs(family, params, images), _assignment(keys, family.size, rows, columns))
-
-    return Defense(name, family.params, apply, True)
+def _grid(images: Array, patch_size: int) -> tuple[int, int]:
+    """Rows and columns of patches in an image."""
+    height, width = images.shape[1:3]
+    if height % patch_size or width % patch_size:
+        raise ValueError(f"patch_size must divide the image sides {height}×{width}, got {patch_size}")
+    return height // patch_size, width // patch_size
 
 
 def _assignment(keys: Key[Array, " n"], size: int, rows: int, columns: int) -> Int[Array, "n rows columns"]:
@@ -109,5 +166,6 @@ def _assembled(
     return images
 
 
-def _outputs(family: PurifierFamily, params: PyTree, images: Array) -> Array:
-    return jax.vmap(family.purify, (0, None))(params, images)
+def _outputs(family: PurifierFamily, params: tuple[PyTree, ...], images: Array) -> Array:
+    groups = zip(family.groups, params, strict=True)
+    return jnp.concatenate([jax.vmap(group.purify, (0, None))(mine, images) for group, mine in groups])

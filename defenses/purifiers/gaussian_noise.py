@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from defenses.commands.ranges import check_at_least
 from defenses.defense import Defense
 from defenses.purifiers.method import Method
-from defenses.ranges import check_at_least
 
 
 @dataclass(frozen=True)

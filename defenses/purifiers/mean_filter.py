@@ -6,9 +6,9 @@ from operator import add
 
 import jax.numpy as jnp
 
+from defenses.commands.ranges import check_at_most
 from defenses.defense import Defense
 from defenses.purifiers.method import Method
-from defenses.ranges import check_at_most
 
 LARGEST = 999  # every step of the window is an addition of its own
 

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from defenses.commands.ranges import check_counts
 from defenses.data.dataset import training_images
 from defenses.evaluation import accuracy
 from defenses.model import defended
 from defenses.purifiers import convolutional, family
 from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.method import Method, Site
-from defenses.ranges import check_counts
 from defenses.weights.cached import Identity, Weights, obtain
 
 SIZE = len(convolutional.Recipe().members)
@@ -108,6 +108,13 @@ PATCHWISE = Method(
     Patchwise,
     lambda settings, pool: family.patchwise_choice(_first(settings, pool), settings.patch_size),
     SOURCE + "one per patch and query, after arXiv 2401.10586",
+    randomized=True,
+    train=trained,
+)
+LOCAL = Method(
+    Patchwise,
+    lambda settings, pool: family.local_choice(_first(settings, pool), settings.patch_size),
+    SOURCE + "one per patch and query, which sees its patch alone, after arXiv 2401.10586",
     randomized=True,
     train=trained,
 )

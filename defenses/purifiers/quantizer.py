@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from defenses.commands.ranges import check_counts
 from defenses.defense import Defense
 from defenses.purifiers.method import Method
-from defenses.ranges import check_counts
 
 
 @dataclass(frozen=True)

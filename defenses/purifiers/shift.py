@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from defenses.purifiers.family import PurifierFamily
+from defenses.purifiers.family import PurifierFamily, family_of
 
 
 def shift_family(shifts: Float[Array, "..."]) -> PurifierFamily:
@@ -14,4 +14,4 @@ def shift_family(shifts: Float[Array, "..."]) -> PurifierFamily:
     if jnp.ndim(shifts) != 4 or len(shifts) < 1:
         raise ValueError(f"shifts must have shape (K, h, w, c) with K >= 1, got shape {jnp.shape(shifts)}")
     params = {"shift": jnp.asarray(shifts)}
-    return PurifierFamily("shift", params, lambda params, images: images + params["shift"], len(shifts))
+    return family_of("shift", params, lambda params, images: images + params["shift"], len(shifts))

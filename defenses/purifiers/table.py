@@ -23,6 +23,7 @@ DEFENSES: dict[str, Method] = {
     "average-purifier": pool.AVERAGE,
     "random-purifier": pool.RANDOM,
     "patchwise-purifier": pool.PATCHWISE,
+    "local-purifier": pool.LOCAL,
     "mean-of": averaging.METHOD,
 }
 

@@ -1,13 +1,11 @@
-"""Fixed tiles: forward any number of waiting rows through an oracle in one compiled shape.
-
-A victim is only ever run on batches of exactly `tile` rows, so an answer does not depend on how many rows wait, and
-the number of tiles is a run-time number: one compilation serves a full batch and the last straggler.
-"""
+"""Waiting rows in fixed tiles through an oracle: one compilation serves a full batch and the last straggler."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from defenses import tiles
+from defenses.tiles import Tiles
 from sims.victims.oracle import Answer, Oracle
 
 
@@ -31,17 +29,16 @@ def answer_rows(
 
     Returns the answers with those rows filled in, the mask of those rows, and how many rows only filled a tile.
     """
-    order = jnp.pad(jnp.argsort(~waiting, stable=True), (0, tile))
-    outside = len(waiting)
+    count = len(waiting)
+    order = jnp.pad(jnp.argsort(~waiting, stable=True), (0, -count % tile)).reshape(-1, tile)
+    filled = (jnp.arange(order.size) < take).reshape(order.shape)
 
-    def forward(i, carry):
-        answers, done = carry
-        index = jax.lax.dynamic_slice_in_dim(order, i * tile, tile)
-        fresh = oracle.query(oracle.params, keys[index], images[index], labels[index])
-        place = jnp.where(i * tile + jnp.arange(tile) < take, index, outside)
-        answers = jax.tree.map(lambda kept, new: kept.at[place].set(new, mode="drop"), answers, fresh)
-        return answers, done.at[place].set(True, mode="drop")
+    def query(number, rows):
+        return oracle.query(oracle.params, keys[rows], images[rows], labels[rows])
 
-    tiles = -(-take // tile)
-    answers, done = jax.lax.fori_loop(0, tiles, forward, (answers, jnp.zeros_like(waiting)))
-    return answers, done, tiles * tile - take
+    layout = Tiles(order, filled)
+    fresh = tiles.forward(layout, jnp.zeros(len(order), jnp.int32), [query])
+    place = jnp.where(filled, order, count)
+    answers = jax.tree.map(lambda kept, new: kept.at[place].set(new, mode="drop"), answers, fresh)
+    done = jnp.zeros_like(waiting).at[place].set(True, mode="drop")
+    return answers, done, jnp.sum(layout.used) * tile - take

@@ -10,9 +10,9 @@ import tyro
 import xarray as xr
 
 from defenses import zoo
+from defenses.commands.ranges import check_positive
 from defenses.data.sources import image_shape
 from defenses.purifiers.table import DefenseOptions
-from defenses.ranges import check_positive
 from sims.experiments.experiment import (
     Context,
     Experiment,

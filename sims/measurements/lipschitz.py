@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from defenses.defense import Defense
 from defenses.model import Model
-from defenses.purifiers.family import PurifierFamily
+from defenses.purifiers.family import PurifierFamily, member
 from sims.victims.losses import log_likelihood, margin_loss
 
 STEPS = 30  # of the power iteration
@@ -71,9 +72,8 @@ def likelihood_curvature(model: Model, points: Points, label: int) -> float:
 
 def pool_slope(family: PurifierFamily, points: Points) -> float:
     """L₀ of a family's members over the cloud: the largest norm of any member's Jacobian."""
-    members = [jax.tree.map(lambda leaf, k=k: leaf[k], family.params) for k in range(family.size)]
-    purify = partial(_purified, family)
-    return max(float(jacobian_norms(purify, member, points).max()) for member in members)
+    alone = [member(family, k) for k in range(family.size)]
+    return max(float(jacobian_norms(partial(_purified, one), one.params, points).max()) for one in alone)
 
 
 def _scores(model: Model, params: PyTree, x: Array) -> Array:
@@ -81,8 +81,8 @@ def _scores(model: Model, params: PyTree, x: Array) -> Array:
     return model.scores(params, jax.random.key(0)[None], x[None])
 
 
-def _purified(family: PurifierFamily, params: PyTree, x: Array) -> Array:
-    return family.purify(params, x[None])[0]
+def _purified(purifier: Defense, params: PyTree, x: Array) -> Array:
+    return purifier.apply(params, jax.random.key(0)[None], x[None])[0]
 
 
 def _iterated(step, params: PyTree, points: Points) -> Float[np.ndarray, " n"]:

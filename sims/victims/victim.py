@@ -14,6 +14,7 @@ import numpy as np
 from defenses import zoo
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.network import network_classifier, template
+from defenses.commands.ranges import check_different
 from defenses.data.dataset import Split, digest
 from defenses.data.normalization import UNCHANGED
 from defenses.data.sources import image_shape, own_folder
@@ -23,7 +24,6 @@ from defenses.model import Model
 from defenses.names import Choice
 from defenses.own import own_sources
 from defenses.purifiers.table import Chain
-from defenses.ranges import check_different
 from defenses.weights.file import weights_file
 
 SMALL_NETWORK_RATE = 2e4  # rows per second of the digits networks on two cores

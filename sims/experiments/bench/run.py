@@ -1,4 +1,4 @@
-"""Bench: what the engine costs beside the bare network, and whether memory grows, as ratios taken in one run."""
+"""Bench: what engine and dispatch cost beside the bare networks, and whether memory grows, as ratios in one run."""
 
 import subprocess
 import sys
@@ -22,6 +22,7 @@ from defenses.names import Choice, NumberOption
 from sims.attacks.attack import Threat
 from sims.attacks.table import AttackOptions, attack_choices, build_attack, read_attack
 from sims.engine.run import Result, Schedule, compile_run, queue_of, run_attack
+from sims.experiments.bench.dispatch_cost import dispatch_ratios
 from sims.experiments.bench.own_cost import own_milliseconds
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.victims.oracle import oracle_of
@@ -105,6 +106,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         ratios += _time(config, case, model, images, labels, batch)
     context.advance("timed attacks", len(cases), len(cases))
     ratios += _own_costs(context)
+    ratios += dispatch_ratios(config.seed)
     ratios.append(("moments, peak memory at 100,000 samples / at 1,000", _memory_ratio(context), 1.2))
     name, value, limit = (list(column) for column in zip(*ratios, strict=True))
     facts = {"bare_images_per_second": bare_rate(model, images, batch)}

@@ -86,7 +86,7 @@ def test_a_channels_first_convolution_is_noticed():
     ("name", "image_shape"),
     [
         ("resnet20", GRAY),
-        ("vit-tiny-16", CIFAR),
+        pytest.param("vit-tiny-16", CIFAR, marks=pytest.mark.slow),
         pytest.param("vgg16-bn", GRAY, marks=pytest.mark.slow),
         pytest.param("resnet18", CIFAR, marks=pytest.mark.slow),
     ],
@@ -128,6 +128,7 @@ def test_normalization_stands_in_front(resnet20):
     assert not np.allclose(bare.logits(params, images), expected, rtol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.as_users_compile
 def test_batch_norm_has_two_modes(resnet20, users_options):
     architecture, params = ARCHITECTURES["resnet20"], resnet20

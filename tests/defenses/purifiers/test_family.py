@@ -68,11 +68,25 @@ def test_the_statistic_catches_a_shared_and_a_biased_draw():
     assert deviation(biased, K) > 4
 
 
-def test_image_wise_is_patchwise_with_one_patch(purifiers, row_keys, held_out):
+def test_image_wise_is_patchwise_with_one_patch_and_local_with_one(purifiers, row_keys, held_out):
+    """Up to rounding: members see their own images in other batches."""
     images = held_out.images[:64]
     whole = purified(families.random_choice(purifiers), row_keys, images)
-    one_patch = purified(families.patchwise_choice(purifiers, SIDE), row_keys, images)
-    assert np.array_equal(whole, one_patch)
+    for choice in (families.patchwise_choice, families.local_choice):
+        np.testing.assert_allclose(purified(choice(purifiers, SIDE), row_keys, images), whole, atol=2e-6)
+
+
+def test_a_local_patch_is_its_members_output_on_that_patch_alone(purifiers, row_keys, held_out):
+    images = held_out.images[:64]
+    got = purified(families.local_choice(purifiers, PATCH), row_keys, images)
+    for row, column in ((0, 0), (0, PATCH), (PATCH, 0), (PATCH, PATCH)):
+        patch = np.s_[row : row + PATCH, column : column + PATCH]
+        candidates = outputs(purifiers, images[:, *patch])
+        distance = np.abs(got[:, *patch] - candidates).max(axis=(2, 3, 4))
+        assert (distance.min(axis=0) < 2e-6).all()
+        assert len(np.unique(distance.argmin(axis=0))) > 4
+    whole = purified(families.patchwise_choice(purifiers, PATCH), row_keys, images)
+    assert np.abs(whole - got).max() > 1e-3  # the seams: no pixel beyond the patch is seen
 
 
 def test_patches_are_cut_from_full_image_outputs_bit_for_bit(purifiers, row_keys, held_out):
@@ -103,15 +117,16 @@ def test_members_are_those_chosen(purifiers, held_out):
 def test_names_and_flags():
     pool = levels()
     made = [families.member(pool, 2), families.average(pool), families.random_choice(pool)]
-    made.append(families.patchwise_choice(pool, 4))
+    made += [families.patchwise_choice(pool, 4), families.local_choice(pool, 4)]
     assert all(isinstance(defense, Defense) for defense in made)
     assert [defense.name for defense in made] == [
         "shift-2",
         "average-shift",
         "random-shift",
         "patchwise-shift",
+        "local-shift",
     ]
-    assert [defense.randomized for defense in made] == [False, False, True, True]
+    assert [defense.randomized for defense in made] == [False, False, True, True, True]
 
 
 def test_shift_family_moves_by_its_shifts():
@@ -128,6 +143,8 @@ def test_shift_family_moves_by_its_shifts():
         (lambda: families.members(levels(), np.array([-1])), "members must lie in 0..4, got \\[-1\\]"),
         (lambda: families.member(levels(), 5), "k must lie in 0..4, got 5"),
         (lambda: families.patchwise_choice(levels(), 0), "patch_size must be >= 1, got 0"),
+        (lambda: families.local_choice(levels(), 0), "patch_size must be >= 1, got 0"),
+        (lambda: assignments(families.local_choice(levels(), 3)), "patch_size must divide .* 8×8, got 3"),
         (lambda: assignments(families.patchwise_choice(levels(), 3)), "patch_size must divide .* 8×8, got 3"),
         (lambda: shift_family(jnp.zeros((3, 8, 8))), "shifts must have shape"),
         (lambda: shift_family(jnp.zeros((0, 8, 8, 1))), "shifts must have shape"),

@@ -9,7 +9,7 @@ from defenses.classifiers.orthogonal import lipschitz_constants
 from defenses.data import digits
 from defenses.files.folders import Folders
 from defenses.model import undefended
-from defenses.purifiers.family import PurifierFamily
+from defenses.purifiers.family import family_of
 from defenses.purifiers.shift import shift_family
 from sims.measurements import lipschitz as local_lipschitz
 from sims.measurements.lipschitz import hessian_norms, jacobian_norms
@@ -78,5 +78,5 @@ def test_pool_slope_is_that_of_the_steepest_member():
     points = RNG.uniform(size=(3, 2, 2, 1)).astype(np.float32)
     shifts = shift_family(jnp.asarray(RNG.normal(size=(3, 2, 2, 1)), jnp.float32))
     assert local_lipschitz.pool_slope(shifts, points) == pytest.approx(1)
-    scales = PurifierFamily("scale", jnp.array([0.5, 3.0, 1.0]), lambda scale, x: scale * x, 3)
+    scales = family_of("scale", jnp.array([0.5, 3.0, 1.0]), lambda scale, x: scale * x, 3)
     assert local_lipschitz.pool_slope(scales, points) == pytest.approx(3)

@@ -66,16 +66,10 @@ def purifier(kind, channels):
     return family.random_choice(members) if kind == "random" else family.patchwise_choice(members, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.as_users_compile
-@pytest.mark.parametrize(
-    ("dataset", "kind"),
-    [
-        ("digits", "patchwise"),
-        pytest.param("cifar10", "random", marks=pytest.mark.slow),
-        pytest.param("digits", "random", marks=pytest.mark.slow),
-        pytest.param("cifar10", "patchwise", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("dataset", ["digits", "cifar10"])
+@pytest.mark.parametrize("kind", ["patchwise", "random"])
 def test_pgd_with_ten_draws_needs_at_most_two_passes(dataset, kind, users_options):
     classifier = network(dataset)
     model = defended(classifier, purifier(kind, classifier.image_shape[-1]))
