@@ -30,6 +30,9 @@ ATTACK = [
 ]
 ATTACK += ["--query-budget", "400", "--draws", "2", "--rows", "16", "--tile", "8"]
 
+DEFAULT = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+HEARD = [sys.executable, "-c", DEFAULT]
+
 
 def interrupted(command: list[str], moment: Callable[[], object], patience: float = 120) -> tuple[int, str, str]:
     """Status, output and complaint of Python with these arguments, which gets SIGINT at that moment.
@@ -39,8 +42,7 @@ def interrupted(command: list[str], moment: Callable[[], object], patience: floa
     """
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
-    with subprocess.Popen([sys.executable, *command], cwd=ROOT, env=settings, preexec_fn=heard, **pipes) as process:
+    with subprocess.Popen([*HEARD, sys.executable, *command], cwd=ROOT, env=settings, **pipes) as process:
         deadline = time.monotonic() + patience
         while not moment() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)

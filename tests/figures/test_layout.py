@@ -89,6 +89,7 @@ def crowded(record):
     return [record._replace(data=data.isel(row=rows)) for rows in ([10], [0, 30, 40], [0, 30, 40, 50], [0, 5, 10])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLOTS)
 def test_more_and_fewer_curves_panels_and_rows_are_clean(name, long_out):
     found = gather(PLOTS[name], long_out)

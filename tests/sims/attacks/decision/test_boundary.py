@@ -119,6 +119,7 @@ def test_it_approaches_the_plane(name):
 
 
 @EVERY
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shifts", "noise"),
     [

@@ -48,13 +48,8 @@ def record(results):
     return made(results, *HONEST["plain"])
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        pytest.param(arguments, id=name, marks=[] if name == "plain" else pytest.mark.slow)
-        for name, arguments in HONEST.items()
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", HONEST.values(), ids=HONEST)
 def test_an_honest_record_is_confirmed(results, capsys, arguments):
     honest = made(results, *arguments)
     report = rechecked(honest.folder, results, capsys)
