@@ -44,11 +44,12 @@ def by_member(assignment: Int[Array, " n"], members: int, tile: int) -> Layout:
     order = jnp.argsort(assignment, stable=True)
     member = jnp.minimum(jnp.searchsorted(jnp.cumsum(tiles_of), jnp.arange(most), side="right"), members - 1)
     within = (jnp.arange(most) - first_tile[member])[:, None] * tile + jnp.arange(tile)
-    rows = order[jnp.clip(first_row[member][:, None] + within, 0, count - 1)]
+    rows = order[jnp.minimum(first_row[member][:, None] + within, count - 1)]
     chosen = assignment[order]
     place = first_tile[chosen] * tile + jnp.arange(count) - first_row[chosen]
-    filled = (within >= 0) & (within < rows_of[member][:, None])
-    return Layout(Tiles(rows, filled), member, jnp.zeros(count, place.dtype).at[order].set(place))
+    return Layout(
+        Tiles(rows, within < rows_of[member][:, None]), member, jnp.zeros(count, place.dtype).at[order].set(place)
+    )
 
 
 def dispatched(
