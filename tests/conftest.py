@@ -11,13 +11,13 @@ from defenses import zoo
 from defenses.files.folders import Folders
 
 LONGEST = (
+    "attack/test_recheck.py",  # trains the networks of the digits, which the next ones do not need
     "attacks/test_attacks.py",
-    "attack/test_recheck.py",
+    "white_box/test_restarts.py",
+    "engine/test_run.py",
     "experiments/test_white_box.py",
     "experiments/test_experiments.py",
-    "white_box/test_restarts.py",
     "attacks/test_random_victims.py",
-    "engine/test_run.py",
     "classifiers/test_architectures.py",
     "training/test_training.py",
 )

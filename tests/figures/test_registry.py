@@ -71,6 +71,7 @@ def test_damaged_record_is_named(record, tmp_path):
     assert not (tmp_path / "figures").exists()
 
 
+@pytest.mark.slow
 def test_rendering_never_imports_jax(out, tmp_path):
     (tmp_path / "r").mkdir()
     for name in ("diversity", "attack", "verify"):

@@ -184,6 +184,7 @@ def has(module: str, program: str) -> bool:
     return subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False, timeout=120).returncode == 1
 
 
+@pytest.mark.slow
 def test_intervals_need_no_jax():
     assert not has("jax", "import sims.intervals")
     assert has("jax", "import sims.measurements.fresh_draws"), "the check must notice jax"

@@ -148,8 +148,11 @@ def test_find_lists_the_nearest_labels():
 
 # Broken twins: each must be caught.
 
+LONG = ("E1-alignment", "E1-norm")  # derivations of seconds
+TWINS = [pytest.param(label, marks=[pytest.mark.slow] * (label in LONG)) for label in CATALOGUE]
 
-@pytest.mark.parametrize("label", CATALOGUE)
+
+@pytest.mark.parametrize("label", TWINS)
 def test_a_wrong_formula_is_not_the_end_of_its_derivation(label):
     bound = find(label)
     (d,) = symbols("d")
@@ -157,7 +160,7 @@ def test_a_wrong_formula_is_not_the_end_of_its_derivation(label):
         dataclasses.replace(bound, expr=bound.expr * sympy.sqrt(d)).derivation()
 
 
-@pytest.mark.parametrize("label", CATALOGUE)
+@pytest.mark.parametrize("label", TWINS)
 def test_a_formula_and_conclusion_that_are_wrong_together_are_caught(label):
     """A wrong power of d written into both the formula and the last step: the algebra must refuse it."""
     bound = find(label)

@@ -66,6 +66,7 @@ def test_accuracy_counts_the_right_rows(cnn, held_out):
     assert accuracy(defended(cnn, identity()), wrong, seed=0).accuracy == 0
 
 
+@pytest.mark.slow
 def test_training_is_reproducible_bit_for_bit():
     recipe = cnn_module.Recipe(steps=40)
     first, again = (cnn_module.train(recipe, digits.load(), 3) for _ in range(2))

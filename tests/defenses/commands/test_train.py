@@ -198,6 +198,7 @@ def test_the_record_of_two_epochs_on_cifar10_shows_learning():
 
 
 @pytest.mark.skipif(not (DATA / "cifar-10-batches-bin").is_dir(), reason="CIFAR-10 is not in data/")
+@pytest.mark.slow
 def test_dry_run_on_cifar10(tiny, capsys):
     options = ["--dataset", "cifar10", "--data-dir", str(DATA), "--batch-size", "16", "--dry-run"]
     known, _ = result(capsys, "resnet20", *options, of="cost")

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from defenses.data import digits
 from defenses.evaluation import accuracy
@@ -69,6 +70,7 @@ def test_perturbations_have_amplitude_one_and_gradient_signs_raise_the_loss(cnn,
     assert fooled.mean() > 5 * jittered.mean()
 
 
+@pytest.mark.slow
 def test_training_is_reproducible_bit_for_bit(cnn):
     recipe = convolutional.Recipe(members=MEMBERS[:4], steps=20)
     first, again = (convolutional.train(recipe, digits.load(), cnn, 5) for _ in range(2))

@@ -43,7 +43,10 @@ def draws(rows, members, seed=0):
     return jnp.asarray(np.random.default_rng(seed).integers(0, members, rows), jnp.int32)
 
 
-@pytest.mark.parametrize(("rows", "members"), [(1, 5), (3, 5), (16, 5), (100, 5)])
+@pytest.mark.parametrize(
+    ("rows", "members"),
+    [(1, 5), pytest.param(3, 5, marks=pytest.mark.slow), pytest.param(16, 5, marks=pytest.mark.slow), (100, 5)],
+)
 def test_bit_equal_to_the_masked_form(purifiers, held_out, rows, members):
     family, images = mixed(purifiers), jnp.asarray(held_out.images[:rows])
     assignment = draws(rows, members)

@@ -63,6 +63,7 @@ def test_it_learns(whole, data):
     assert history[-1]["test_accuracy"] == pytest.approx((predicted == data.test.labels).mean())
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(whole, data, tmp_path):
     history = fitted(data, tmp_path, replace(RECIPE, epochs=1), seed=1)[1]
     assert history[0]["loss"] != whole[1][0]["loss"]
@@ -361,6 +362,7 @@ def robust(data, tmp_path_factory):
     return trained.trained(TINY, ROBUST, data, 5, tmp_path_factory.mktemp("models"))
 
 
+@pytest.mark.slow
 def test_adversarial_training_makes_robust(whole, robust, data):
     measured = robust.card["measured"]
     plain = trained.robust_accuracy(TINY.classifier(whole[0]), adversary(24, 20), data.test, 0)

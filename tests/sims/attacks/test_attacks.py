@@ -34,7 +34,13 @@ SETTINGS = {
 FALLEN = {"null": 0.0, "sign-opt": 0.3}
 """Share of the images that must fall, 0.4 where nothing is said."""
 CASES = [(name, norm) for name, method in ATTACKS.items() for norm in method.norms]
-OTHER_MOVES_IN_L2 = {"square", "hop-skip-jump", "simba"}  # of the rest the first norm is run in the fast set
+SAME_FRAME = {
+    "spsa",
+    "rgf",
+    "zo-sgd",
+    "zo-adam",
+    "simba-dct",
+}  # as nes, zo-sign-sgd and simba: they run in the slow set
 
 
 class Killed(Exception):
@@ -70,7 +76,7 @@ class Witness:
         pytest.param(
             (name, norm),
             id=f"{name}-{norm}",
-            marks=[] if norm == ATTACKS[name].norms[0] or name in OTHER_MOVES_IN_L2 else pytest.mark.slow,
+            marks=[] if norm == ATTACKS[name].norms[0] and name not in SAME_FRAME else pytest.mark.slow,
         )
         for name, norm in CASES
     ],

@@ -25,6 +25,9 @@ ORACLE = oracle_of(defended(CLASSIFIER, noise(0.02)), "loss")
 THREAT = Threat("linf", 0.05, BUDGET)
 NES = build_attack(read_attack("nes:smoothing_radius=0.05,num_directions=3,step_fraction=0.4"), THREAT)
 SQUARE = build_attack(read_attack("square:initial_fraction=0.5"), THREAT)
+BOTH = pytest.mark.parametrize(  # two widths; the descent, the longer, in the slow set
+    "attack", [pytest.param(NES, id="nes", marks=pytest.mark.slow), pytest.param(SQUARE, id="square")]
+)
 
 
 def run(attack=SQUARE, oracle=ORACLE, rows=slice(None), chunk=50, **options):
@@ -36,7 +39,7 @@ def same(one, other):
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("images", "queries", "status"))
 
 
-@pytest.mark.parametrize("attack", [NES, SQUARE], ids=["nes", "square"])
+@BOTH
 def test_an_image_does_not_notice_its_queue_or_the_chunk(attack):
     whole = run(attack)
     assert 0 < whole.success.mean() < 1
@@ -82,7 +85,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("attack", [NES, SQUARE], ids=["nes", "square"])
+@BOTH
 def test_a_run_resumes_from_its_checkpoint(tmp_path, attack):
     chunks = []
 
@@ -140,7 +143,7 @@ def counting(classifier, seen):
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
-@pytest.mark.parametrize("attack", [NES, SQUARE], ids=["nes", "square"])
+@BOTH
 def test_queries_are_the_rows_a_counting_classifier_saw(attack, repeats):
     seen = []
     oracle = oracle_of(defended(counting(CLASSIFIER, seen), noise(0.02)), "loss")
@@ -157,6 +160,7 @@ def test_padding_is_not_counted_as_a_query():
     assert result.queries.sum() == result.evaluated
 
 
+@pytest.mark.slow
 def test_no_gradient_of_the_victim_is_ever_used():
     @jax.custom_jvp
     def guarded(x):
@@ -196,6 +200,7 @@ def test_a_budget_below_one_step_costs_nothing():
     assert result.evaluated == 0
 
 
+@pytest.mark.slow
 def test_one_trace_serves_the_whole_run():
     traces = []
 

@@ -58,7 +58,9 @@ def fallen(rule: StoppingRule, budget: int) -> float:
     return look(budget)
 
 
-@pytest.mark.parametrize("name", ["first-success", "re-evaluation", "majority:3", "majority:4"])
+@pytest.mark.parametrize(
+    "name", ["first-success", "re-evaluation", pytest.param("majority:3", marks=pytest.mark.slow), "majority:4"]
+)
 def test_the_null_attack_falls_as_often_as_the_rule_says(name):
     attack, schedule = (
         build_attack(read_attack("null"), Threat(query_budget=BUDGET)),

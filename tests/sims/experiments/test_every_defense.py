@@ -23,6 +23,7 @@ def test_every_defense_is_listed_with_its_settings_and_source(capsys):
     assert {row["name"]: row["settings"] for row in rows}["jpeg"] == {"quality": 75}
 
 
+@pytest.mark.slow
 def test_every_defense_is_measured(results, capsys):
     assert main(["diversity", "--defenses", *DEFENSES, *TINY, "--out", str(results)]) == 0
     for row in printed(capsys)["rows"]:

@@ -26,7 +26,8 @@ SMALL = {
 
 
 @pytest.fixture(  # the fast set has another record of `attack`, in attack/test_setting
-    scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "attack")) for name in SMALL]
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in ("attack", "diversity"))) for name in SMALL],
 )
 def record(request, results):
     assert main([request.param, *SMALL[request.param], "--out", str(results), "--json"]) == 0

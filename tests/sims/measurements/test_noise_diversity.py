@@ -45,6 +45,7 @@ def test_linear_loss_sits_on_its_limit():
     assert (data.noise_variance_standard_error <= 0.01 * data.noise_limit).all()
 
 
+@pytest.mark.slow
 def test_curved_loss_leaves_its_limit_when_the_noise_is_large():
     data = measured(1.0)
     gap = (data.noise_variance - data.noise_limit) / data.noise_variance_standard_error

@@ -59,7 +59,14 @@ def recursion(noise: float, q: int) -> np.ndarray:
     return np.array(errors)
 
 
-@pytest.mark.parametrize(("name", "q"), [("antithetic", 1), ("forward", 4), ("forward-shared", 4)])
+@pytest.mark.parametrize(
+    ("name", "q"),
+    [
+        ("antithetic", 1),
+        pytest.param("forward", 4, marks=pytest.mark.slow),
+        ("forward-shared", 4),
+    ],
+)
 def test_mean_square_follows_the_exact_recursion(name, q):
     oracle = noisy_oracle(diagonal_quadratic(np.full(D, H), np.zeros(D)), np.sqrt(V))
     seen = walk(oracle, build_estimator(name, MU, q), chains=12_000, observe=squared_length)

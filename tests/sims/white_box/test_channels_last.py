@@ -61,6 +61,7 @@ def test_values_stay_and_axes_are_canonical(name, function):
     assert layouts(rewritten, X, K) == {CANONICAL}
 
 
+@pytest.mark.slow
 def test_a_network_and_its_gradient():
     architecture, shape = ARCHITECTURES["resnet20"], (16, 16, 3)
     params = initial(architecture, shape, 10, 0)

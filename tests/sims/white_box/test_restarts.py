@@ -55,7 +55,7 @@ def one_run(text, norm, defense=None, count=12, persists=False, **schedule):
     return run_attack(KEY, attack, oracle, IMAGES[:count], goals, IDS[:count], layout, **rest), budget
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("text", TEXTS)
 def test_box_ball_budget_and_success(text, norm):
     result, budget = one_run(text, norm)
@@ -81,6 +81,7 @@ class Stopped(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_the_same(tmp_path):
     chunks = []
 

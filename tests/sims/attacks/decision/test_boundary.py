@@ -52,7 +52,8 @@ ATTACKS: dict[str, tuple[Any, Any, Norm]] = {
     "hop-skip-jump-linf": (hop_skip_jump, HopSkipJump(), "linf"),
 }
 FOOLED_ONCE = np.where(np.arange(STEPS) < 1, -np.inf, 0)
-EVERY = pytest.mark.parametrize("name", ATTACKS)
+ONE_NORM = [pytest.param(name, marks=[pytest.mark.slow] * (name == "hop-skip-jump-l2")) for name in ATTACKS]
+EVERY = pytest.mark.parametrize("name", ONE_NORM)
 
 
 class Victim(NamedTuple):

@@ -139,7 +139,16 @@ def forged(record, forge, folder):
     return records.write(folder / "attack" / "forged", data, manifest).folder
 
 
-@pytest.mark.parametrize(("forge", "claim"), CLAIMS.values(), ids=CLAIMS.keys())
+LIKE_ANOTHER = {  # the fast set has one of each kind
+    "negative-queries", "too-many-queries", "loss-of-a-score-attack", "loss-of-another-image", "unknown-loss",
+    "distance-of-another-image", "success", "success-on-random", "still-running",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("forge", "claim"),
+    [pytest.param(*CLAIMS[name], id=name, marks=[pytest.mark.slow] * (name in LIKE_ANOTHER)) for name in CLAIMS],
+)
 def test_a_false_claim_is_caught(record, results, tmp_path, capsys, forge, claim):
     report = rechecked(forged(record, forge, tmp_path), results, capsys)
     assert sum(row[claim] or 0 for row in report["rows"]) >= 1
