@@ -27,8 +27,9 @@ from defenses.purifiers import pool
 from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.method import NoSettings, Site
 from defenses.purifiers.table import DEFENSES, Chain, build
-from defenses.weights.cached import Identity, Weights, obtain
+from defenses.weights.cached import Identity, Weights
 from defenses.weights.pretrained import pretrained
+from defenses.weights.trained import trained
 
 __all__ = ["DEFENSES", "SOURCES", "load"]  # beside what is defined here
 HERE = Folders()
@@ -41,11 +42,11 @@ def small_weights(name: str, dataset: Dataset, seed: int, folders: Folders) -> W
     training_images(dataset)  # before anything is written
     network = SMALL[name]
     recipe = network.Recipe()
-    return obtain(
+    return trained(
         Identity(name, dataset.name, seed, asdict(recipe)),
         folders.models,
         jax.eval_shape(lambda: network.initial(recipe, dataset, seed)),
-        lambda: network.train(recipe, dataset, seed),
+        lambda: network.training(recipe, dataset, seed),
         lambda params: accuracy(undefended(network.classifier(recipe, dataset, params)), dataset.test, seed)._asdict(),
     )
 

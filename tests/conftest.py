@@ -19,7 +19,7 @@ LONGEST = (
     "experiments/test_experiments.py",
     "attacks/test_random_victims.py",
     "classifiers/test_architectures.py",
-    "training/test_training.py",
+    "classifiers/test_learning.py",
 )
 LIGHTLY = "jax_disable_most_optimizations"  # compiles in half the time, runs slower
 WITHOUT_FUSION_EMITTERS = "--xla_cpu_use_fusion_emitters=false"  # again half the time; programs hardly slower

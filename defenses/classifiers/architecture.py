@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from flax import nnx
 
+from defenses.training.recipe import Recipe
+
 
 class Architecture(NamedTuple):
     """A family member such as ResNet-20, for any number of classes.
@@ -15,8 +17,10 @@ class Architecture(NamedTuple):
         layouts}, where the scheme is "torchvision", "timm", "hugging-face" or the repository that published it.
         A scheme's function raises KeyError for names it does not know.
     smooth: whether scores have a Lipschitz gradient; False with ReLU, for which L₁ does not exist.
+    recipe: how it is trained here, for small images; None where it is not.
     """
 
     build: Callable[[tuple[int, int, int], int, nnx.Rngs], nnx.Module]
     schemes: dict[str, Callable]
     smooth: bool
+    recipe: Recipe | None = None

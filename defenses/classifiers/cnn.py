@@ -9,8 +9,10 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
-from defenses.data.dataset import Dataset, training_split
-from defenses.training.fit import fit
+from defenses.data.dataset import Dataset, training_images
+from defenses.training.batches import with_replacement
+from defenses.training.recipe import adam
+from defenses.training.training import Training, plain
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,9 @@ def classifier(recipe: Recipe, dataset: Dataset, params: PyTree) -> Classifier:
     return Classifier("cnn", params, logits, dataset.image_shape, len(dataset.classes), smooth=False)
 
 
-def train(recipe: Recipe, dataset: Dataset, seed: int) -> PyTree:
-    """Params trained on `dataset` by cross-entropy from `seed`; seconds on a laptop."""
-    params = initial(recipe, dataset, seed)
-    logits = classifier(recipe, dataset, params).logits
+def training(recipe: Recipe, dataset: Dataset, seed: int) -> Training:
+    """By cross-entropy on `dataset`, from `seed`; seconds on a laptop for the digits."""
+    logits = classifier(recipe, dataset, {}).logits
 
     def loss(params, key, images, labels):
         shift_key, noise_key = jax.random.split(key)
@@ -70,15 +71,15 @@ def train(recipe: Recipe, dataset: Dataset, seed: int) -> PyTree:
         noisy = moved + recipe.noise * jax.random.normal(noise_key, images.shape, images.dtype)
         return optax.softmax_cross_entropy_with_integer_labels(logits(params, noisy), labels).mean()
 
-    return fit(
-        loss,
-        params,
-        training_split(dataset),
-        jax.random.key(seed),
+    split = training_images(dataset)
+    return Training(
+        name="cnn",
+        split=split,
+        initial=lambda: initial(recipe, dataset, seed),
+        batches=with_replacement(jax.random.key(seed), len(split.labels), recipe.batch_size),
         steps=recipe.steps,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        title="cnn",
+        loss=plain(loss),
+        optimizer=adam(recipe.learning_rate, recipe.steps),
     )
 
 

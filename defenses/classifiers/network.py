@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
@@ -78,6 +79,52 @@ def training_logits(
         return scores, nnx.to_pure_dict(nnx.split(module)[1])
 
     return logits
+
+
+class Network(NamedTuple):
+    """An architecture for images of one shape, behind its normalisation; the functions above with these arguments."""
+
+    name: str
+    architecture: Architecture
+    image_shape: Shape
+    num_classes: int
+    normalization: Normalization
+
+    def initial(self, seed: int) -> PyTree:
+        """Untrained params drawn from `seed`."""
+        return initial(*self._shape, seed)
+
+    def template(self) -> PyTree:
+        """The params' names, shapes and dtypes."""
+        return template(*self._shape)
+
+    def trainable(self) -> PyTree:
+        """True for the params that descent may change."""
+        return trainable(*self._shape)
+
+    def classifier(self, params: PyTree) -> Classifier:
+        """The classifier with these params, batch norms in evaluation mode."""
+        return network_classifier(
+            self.name, self.architecture, params, self.image_shape, self.num_classes, self.normalization
+        )
+
+    def training_logits(self) -> Callable[[PyTree, Float[Array, "n h w c"]], tuple[Float[Array, "n classes"], PyTree]]:
+        """The function (params, images) -> (scores, params with new running statistics) of training mode."""
+        return training_logits(*self._shape, self.normalization)
+
+    def computing_in(self, dtype: str) -> "Network":
+        """The same network with its layers' arithmetic in `dtype`; params and batch statistics stay float32."""
+
+        def build(*arguments):
+            module = self.architecture.build(*arguments)
+            module.set_attributes(dtype=jnp.dtype(dtype), raise_if_not_found=False)
+            return module
+
+        return self._replace(architecture=self.architecture._replace(build=build))
+
+    @property
+    def _shape(self) -> tuple[Architecture, Shape, int]:
+        return self.architecture, self.image_shape, self.num_classes
 
 
 @lru_cache(maxsize=32)

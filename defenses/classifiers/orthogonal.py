@@ -16,8 +16,10 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
-from defenses.data.dataset import Dataset, training_split
-from defenses.training.fit import fit
+from defenses.data.dataset import Dataset, training_images
+from defenses.training.batches import with_replacement
+from defenses.training.recipe import adam
+from defenses.training.training import Training, plain
 
 LAYERS = ("first", "second", "head")
 
@@ -107,27 +109,26 @@ def classifier(recipe: Recipe, dataset: Dataset, params: PyTree) -> Classifier:
     return Classifier("orthogonal", params, logits, dataset.image_shape, len(dataset.classes), smooth=True)
 
 
-def train(recipe: Recipe, dataset: Dataset, seed: int) -> PyTree:
-    """Params trained on `dataset` by cross-entropy from `seed`, weights orthogonal to float32 rounding."""
-    start = initial(recipe, dataset, seed)
-    layers, fixed = {k: start[k] for k in LAYERS}, {k: start[k] for k in ("scale", "softness")}
+def training(recipe: Recipe, dataset: Dataset, seed: int) -> Training:
+    """By cross-entropy on `dataset`, from `seed`, weights orthogonal to float32 rounding."""
+    start = jax.eval_shape(lambda: initial(recipe, dataset, seed))
 
-    def loss(layers, _, images, labels):
-        scores = logits({**layers, **fixed}, images)
-        return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
+    def loss(params, _, images, labels):
+        return optax.softmax_cross_entropy_with_integer_labels(logits(params, images), labels).mean()
 
-    trained = fit(
-        loss,
-        layers,
-        training_split(dataset),
-        jax.random.key(seed),
+    split = training_images(dataset)
+    return Training(
+        name="orthogonal",
+        split=split,
+        initial=lambda: initial(recipe, dataset, seed),
+        batches=with_replacement(jax.random.key(seed), len(split.labels), recipe.batch_size),
         steps=recipe.steps,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        title="orthogonal",
-        project=lambda layers: _with_weights(layers, _newton_schulz),
+        loss=plain(loss),
+        optimizer=adam(recipe.learning_rate, recipe.steps),
+        trainable={name: jax.tree.map(lambda _, moves=name in LAYERS: moves, part) for name, part in start.items()},
+        project=lambda params: _with_weights(params, _newton_schulz),
+        finish=lambda params: _with_weights(params, _polar),
     )
-    return {**_with_weights(trained, _polar), **fixed}
 
 
 def _affine(layer, features):
@@ -138,8 +139,9 @@ def _smooth_abs(values, softness):
     return jnp.sqrt(values**2 + softness**2) - softness
 
 
-def _with_weights(layers, change):
-    return {name: {**layer, "weight": change(layer["weight"])} for name, layer in layers.items()}
+def _with_weights(params, change):
+    changed = {name: {**params[name], "weight": change(params[name]["weight"])} for name in LAYERS}
+    return {**params, **changed}
 
 
 def _newton_schulz(weight):

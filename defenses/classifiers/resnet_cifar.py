@@ -11,6 +11,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from defenses.classifiers.layers import batch_norm, convolution, linear
+from defenses.training.recipe import Recipe
+
+RECIPE = Recipe(200, 128, 0.1, 1e-4, "multistep")
+"""After He et al. (2016), section 4.2, who take 64,000 steps (164 epochs of CIFAR-10) without Nesterov's momentum."""
 
 WIDTHS = (16, 32, 64)
 

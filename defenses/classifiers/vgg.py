@@ -12,6 +12,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from defenses.classifiers.layers import batch_norm, convolution, linear
+from defenses.training.recipe import Recipe
+
+RECIPE = Recipe(200, 128, 0.05, 5e-4, "cosine")
+"""After github.com/chengyangfu/pytorch-vgg-cifar10: 300 epochs, the rate halved every 30, no Nesterov."""
 
 GROUPS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions of each group
 REDUCTION = 32  # of a side, by five poolings

@@ -12,6 +12,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from defenses.classifiers.layers import linear
+from defenses.training.recipe import Recipe
+
+RECIPE = Recipe(200, 128, 5e-4, 0.05, "cosine", optimizer="adamw")
+"""AdamW and its decay after Touvron et al. (2021), table 9, without their mixing of images, erasing and drop path."""
 
 PATCH = 16
 DEPTH = 12

@@ -9,6 +9,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from defenses.classifiers.layers import batch_norm, convolution, linear
+from defenses.training.recipe import Recipe
+
+RECIPE = Recipe(40, 128, 0.1, 5e-4, "cosine")
+"""After Zagoruyko and Komodakis (2016), section 3: 200 epochs, the rate divided by 5 at 60, 120 and 160."""
 
 STEM_WIDTH = 16
 WIDTHS = (16, 32, 64)

@@ -19,15 +19,15 @@ NUMBER = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: the model'
 
 @dataclass(frozen=True)
 class TrainClassifier:
-    """One classifier by stochastic gradient descent; a stopped run goes on after its last whole epoch.
+    """One classifier on its labels; a stopped run goes on after the last epoch that was kept.
 
-    Unset options follow this project's recipe of the model, after published ones but not the same: ResNet-20/32/44/56
-    200 epochs, WideResNet-28-10 40, VGG-16 200; batches of 128; Nesterov momentum 0.9. --dry-run says what that costs
-    on this machine.
+    Unset options follow this project's recipe of the model, after published ones but not the same: 200 epochs,
+    WideResNet-28-10 40; batches of 128; Nesterov momentum 0.9, vision transformers AdamW. The state is kept after an
+    epoch, every 30 seconds at most. --dry-run says what all of it costs on this machine.
     """
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """resnet20, resnet32, resnet44, resnet56, wide-resnet-28-10, vgg16 or vgg16-bn."""
+    """resnet20, resnet32, resnet44, resnet56, wide-resnet-28-10, vgg16, vgg16-bn, vit-tiny-16, -small- or -base-."""
     epochs: Annotated[int | None, WHOLE] = None
     """Passes over the training images, at least 1."""
     batch_size: Annotated[int | None, WHOLE] = None
@@ -43,9 +43,11 @@ class TrainClassifier:
 
     def run(self, dataset: str, seed: int, folders: Folders, as_json: bool) -> None:
         """Check everything, then train, or read what was trained before, or say what it would cost."""
+        from defenses.classifiers.learning import learning
         from defenses.data.sources import load
         from defenses.training.cost import cost
-        from defenses.weights.trained import network_for, trained, training_folder
+        from defenses.weights.trained import training_folder
+        from defenses.weights.trained_classifier import identity_of, network_for, trained_classifier
         from defenses.zoo import checked_seed
 
         recipe = self._recipe(dataset)
@@ -53,16 +55,22 @@ class TrainClassifier:
         network = network_for(self.model, data)
         names = {"model": self.model, "dataset": dataset, "seed": checked_seed(seed)}
         if self.dry_run:
-            _print_cost(names | cost(network, recipe, data, seed)._asdict(), as_json)
+            _print_cost(names | cost(learning(network, recipe, data, seed))._asdict(), as_json)
             return
-        resumes_from(training_folder(network, recipe, data, seed, folders.models))
-        weights = trained(network, recipe, data, seed, folders.models)
-        row = {**names, **weights.card["measured"], "cached": weights.cached, "file": str(weights.path)}
+        resumes_from(training_folder(identity_of(network, recipe, data, seed), folders.models))
+        weights = trained_classifier(network, recipe, data, seed, folders.models)
+        row = {
+            **names,
+            **weights.card["measured"],
+            **weights.card.get("training", {}),
+            "cached": weights.cached,
+            "file": str(weights.path),
+        }
         _print_result(row, as_json)
 
     def _recipe(self, dataset: str) -> "Recipe":
+        from defenses.classifiers.architectures import recipe_for
         from defenses.training.adversarial import adversary
-        from defenses.training.recipe import recipe_for
 
         given = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate")}
         recipe = replace(recipe_for(self.model, dataset), **{k: v for k, v in given.items() if v is not None})

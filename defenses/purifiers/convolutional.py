@@ -13,10 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
-from defenses.data.dataset import Dataset, training_split
+from defenses.data.dataset import Dataset, training_images
 from defenses.purifiers.family import PurifierFamily, family_of
 from defenses.purifiers.perturbations import PERTURBATIONS
-from defenses.training.fit import fit
+from defenses.training.batches import with_replacement
+from defenses.training.recipe import adam
+from defenses.training.training import Training, plain
 
 NAME = "purifier"
 
@@ -73,8 +75,8 @@ def family(recipe: Recipe, params: PyTree) -> PurifierFamily:
     return family_of(NAME, params, purify, len(recipe.members))
 
 
-def train(recipe: Recipe, dataset: Dataset, victim: Classifier, seed: int) -> PyTree:
-    """Params of all members, trained together to minimise the mean squared distance to the clean images.
+def training(recipe: Recipe, dataset: Dataset, victim: Classifier, seed: int) -> Training:
+    """Of all members together, to minimise the mean squared distance to the clean images.
 
     For each member, each image is perturbed with an amplitude uniform on [0, the member's largest], so that
     clean images stay put. `victim` is the classifier that gradient-sign perturbations attack.
@@ -92,15 +94,16 @@ def train(recipe: Recipe, dataset: Dataset, victim: Classifier, seed: int) -> Py
         inputs = images + amplitudes * jnp.stack([directions[kind] for kind in kinds])
         return jnp.square(jax.vmap(purify)(params, inputs) - images).mean((1, 2, 3, 4)).sum()
 
-    return fit(
-        loss,
-        initial(recipe, dataset.image_shape[-1], seed),
-        training_split(dataset),
-        jax.random.key(seed),
+    split = training_images(dataset)
+    size = max(recipe.images, recipe.windows // math.prod(dataset.image_shape[:2]))
+    return Training(
+        name="purifiers",
+        split=split,
+        initial=lambda: initial(recipe, dataset.image_shape[-1], seed),
+        batches=with_replacement(jax.random.key(seed), len(split.labels), size),
         steps=recipe.steps,
-        batch_size=max(recipe.images, recipe.windows // math.prod(dataset.image_shape[:2])),
-        learning_rate=recipe.learning_rate,
-        title="purifiers",
+        loss=plain(loss),
+        optimizer=adam(recipe.learning_rate, recipe.steps),
     )
 
 

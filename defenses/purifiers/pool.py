@@ -14,7 +14,8 @@ from defenses.model import defended
 from defenses.purifiers import convolutional, family
 from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.method import Method, Site
-from defenses.weights.cached import Identity, Weights, obtain
+from defenses.weights.cached import Identity, Weights
+from defenses.weights.trained import trained as trained_weights
 
 SIZE = len(convolutional.Recipe().members)
 SOURCE = "small residual networks trained here; "
@@ -73,11 +74,11 @@ def weights(site: Site) -> Weights:
         averaged = family.average(convolutional.family(recipe, params))
         return accuracy(defended(victim, averaged), dataset.test, site.seed)._asdict()
 
-    return obtain(
+    return trained_weights(
         Identity("purifiers", dataset.name, site.seed, {"victim": dict(victim.origin), **asdict(recipe)}),
         site.models,
         jax.eval_shape(lambda: convolutional.initial(recipe, dataset.image_shape[-1], site.seed)),
-        lambda: convolutional.train(recipe, dataset, victim, site.seed),
+        lambda: convolutional.training(recipe, dataset, victim, site.seed),
         measure,
     )
 

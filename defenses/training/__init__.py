@@ -1,1 +1,1 @@
-"""Training of networks: recipes, augmentation, adversaries, resumable epochs, cost."""
+"""Training, whatever is trained: batches, steps, rounds that go on after a kill, adversaries, cost."""

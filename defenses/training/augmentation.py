@@ -43,3 +43,10 @@ AUGMENTATIONS: dict[str, Callable[[Key[Array, ""], Images], Images]] = {
     "crop": random_crop,
     "none": lambda key, images: images,
 }
+AUGMENTATION_OF: dict[str, str] = {
+    "cifar10": "crop-and-flip",
+    "mnist": "crop",
+    "fashion-mnist": "crop",
+    "digits": "none",
+}
+"""What is usual on each data set."""

@@ -6,16 +6,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from defenses.classifiers.network import initial
-from defenses.data.dataset import Dataset
-from defenses.training.recipe import Recipe, trainable_split
-from defenses.training.steps import Network, Steps, Sums, on_device, precision, steps_per_epoch, training_steps
+from defenses.training.batches import on_device
+from defenses.training.steps import Stepping, stepping
+from defenses.training.training import Training
 
 LONG_ENOUGH = 1.0  # seconds of steps after which their rate is known
 
 
 class Cost(NamedTuple):
-    """Of a whole training on this device, without compilation and tests.
+    """Of a whole training on this device, without compilation and evaluation.
 
     steps: number of steps. operations: floating-point ones as XLA counts them, a multiply-add as two; None where it
     does not. seconds_per_step: the fastest of the steps tried, at least two. seconds: of all steps.
@@ -31,38 +30,40 @@ class Cost(NamedTuple):
     precision: str
 
 
-def cost(network: Network, recipe: Recipe, dataset: Dataset, seed: int) -> Cost:
-    """Compile the step of this training, run it for a moment, and multiply; raises as `trainable_split` does."""
-    train = trainable_split(recipe, dataset)
-    dtype, images = precision(), len(train.labels)
-    built = training_steps(network.computing_in(dtype), recipe, images, jax.random.key(seed))
-    state = built.start(initial(network.architecture, network.image_shape, network.num_classes, seed))
-    arguments = (state, Sums(jnp.float32(0), jnp.int32(0)), built.order(0), on_device(train))
-    memory, seconds = _memory(built, *arguments), _seconds(lambda: built.train(*arguments))
-    steps, operations = recipe.epochs * steps_per_epoch(recipe, images), _operations(built, *arguments)
+def cost(training: Training) -> Cost:
+    """Compile the step of this training, run it for a moment, and multiply."""
+    steps = stepping(training)
+    arguments = (steps.start(), training.batches.order(0), on_device(training.split))
+    memory, seconds = _memory(steps, *arguments), _seconds(lambda: _first(steps, *arguments))
+    operations = _operations(steps, *arguments)
     return Cost(
-        steps=steps,
-        operations=None if operations is None else steps * operations,
+        steps=training.steps,
+        operations=None if operations is None else training.steps * operations,
         seconds_per_step=seconds,
-        seconds=steps * seconds,
+        seconds=training.steps * seconds,
         memory=memory,
         device=jax.devices()[0].device_kind,
-        precision=dtype,
+        precision=training.precision,
     )
 
 
-def _operations(built: Steps, *arguments) -> float | None:
+def _first(steps: Stepping, state, order, rows):
+    return steps.step(state, 0, order, rows)
+
+
+def _operations(steps: Stepping, *arguments) -> float | None:
     """Of one step with all that it calls, lowered as one program but not compiled."""
-    return (jax.jit(built.train).lower(*arguments).cost_analysis() or {}).get("flops")
+    lowered = jax.jit(lambda *given: _first(steps, *given)).lower(*arguments)
+    return (lowered.cost_analysis() or {}).get("flops")
 
 
-def _memory(built: Steps, state, sums, order, rows) -> int:
+def _memory(steps: Stepping, state, order, rows) -> int:
     """Bytes held between the functions of a step, and the most that one adds; 0 for it where XLA does not say."""
-    _, images, labels = built.batch(state.step, order, rows)
-    functions = [built.update.lower(state, sums, images, labels)]
-    if built.ascent is not None:
-        functions.append(built.ascent.climb.lower(state.params, images, labels, images))
-    held = sum(leaf.nbytes for leaf in jax.tree.leaves((state, sums, order, rows, images, labels)))
+    key, images, labels = steps.training.batches.draw(state.step, jnp.int32(0), order, rows)
+    functions = [steps.update.lower(state, key, images, labels)]
+    if (ascent := steps.training.ascent) is not None:
+        functions.append(ascent.climb.lower(state.params, images, labels, images))
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves((state, order, rows, images, labels)))
     return held + max(_added(function.compile().memory_analysis()) for function in functions)
 
 

@@ -1,6 +1,10 @@
-"""How a classifier is trained, and this project's recipes per architecture and data set."""
+"""How a classifier is trained: the numbers that stand beside a network, and the optimizer that they give."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import jax
+import optax
+from jaxtyping import PyTree
 
 from defenses.data.dataset import Dataset, Split, training_images
 from defenses.training.adversarial import Adversary
@@ -8,16 +12,21 @@ from defenses.training.augmentation import AUGMENTATIONS
 from defenses.training.schedules import SCHEDULES
 
 MOST_EPOCHS = 100_000  # steps are counted in 32 bits
+MOMENTUM = 0.9
+OPTIMIZERS = ("sgd", "adamw")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stochastic gradient descent with Nesterov momentum 0.9 on the cross-entropy.
+    """Descent on the cross-entropy.
 
     epochs: passes over the training images, ≥ 1; each leaves out the last, partial batch.
     batch_size: images per step. learning_rate: the schedule's highest.
-    weight_decay: of all weights, scales and biases. schedule and augmentation: names in their tables.
+    weight_decay: of all weights, scales and biases under "sgd", of the weights alone under "adamw".
+    schedule and augmentation: names in their tables.
     adversary: trains on its images in place of the clean ones; None trains on clean ones.
+    optimizer: "sgd", with Nesterov momentum 0.9, or "adamw".
+    average: decay in [0, 1) of the moving average of the params that is the result; 0: the last params.
     """
 
     epochs: int
@@ -27,37 +36,26 @@ class Recipe:
     schedule: str
     augmentation: str = "none"
     adversary: Adversary | None = None
+    optimizer: str = "sgd"
+    average: float = 0.0
 
 
-# after He et al. (2016), section 4.2, who take 64,000 steps (164 epochs of CIFAR-10) without Nesterov's momentum
-RESNET = Recipe(200, 128, 0.1, 1e-4, "multistep")
-# after Zagoruyko and Komodakis (2016), section 3, who take 200 epochs and divide the rate by 5 at 60, 120 and 160
-WIDE_RESNET = Recipe(40, 128, 0.1, 5e-4, "cosine")
-# after the CIFAR-10 port github.com/chengyangfu/pytorch-vgg-cifar10: 300 epochs, the rate halved every 30, no Nesterov
-VGG = Recipe(200, 128, 0.05, 5e-4, "cosine")
-RECIPES: dict[str, Recipe] = {
-    **dict.fromkeys(("resnet20", "resnet32", "resnet44", "resnet56"), RESNET),
-    "wide-resnet-28-10": WIDE_RESNET,
-    **dict.fromkeys(("vgg16", "vgg16-bn"), VGG),
-}
-AUGMENTATION_OF: dict[str, str] = {
-    "cifar10": "crop-and-flip",
-    "mnist": "crop",
-    "fashion-mnist": "crop",
-    "digits": "none",
-}
+def optimizer_of(recipe: Recipe, steps_per_epoch: int, trainable: PyTree) -> optax.GradientTransformation:
+    """The recipe's optimizer and schedule for params of which `trainable` says True where descent moves them.
+
+    Sources: Nesterov momentum as in He et al. (2016) and its successors; Loshchilov and Hutter, Decoupled Weight Decay
+    Regularization (2019), on matrices and kernels alone, as vision transformers are trained.
+    """
+    schedule = SCHEDULES[recipe.schedule](recipe.learning_rate, recipe.epochs * steps_per_epoch, steps_per_epoch)
+    if recipe.optimizer == "adamw":
+        return optax.adamw(schedule, weight_decay=recipe.weight_decay, mask=_kernels)
+    decay = optax.add_decayed_weights(recipe.weight_decay, trainable)
+    return optax.chain(decay, optax.sgd(schedule, MOMENTUM, nesterov=True))
 
 
-def recipe_for(model: str, dataset: str) -> Recipe:
-    """This project's recipe of `model` on `dataset`; raises ValueError when either has none."""
-    if model not in RECIPES:
-        raise ValueError(
-            f"model must be one of {', '.join(RECIPES)}, which have a training recipe here "
-            f"(vision transformers need another optimiser), got {model!r}"
-        )
-    if dataset not in AUGMENTATION_OF:
-        raise ValueError(f"dataset must be one of {', '.join(AUGMENTATION_OF)} to train on, got {dataset!r}")
-    return replace(RECIPES[model], augmentation=AUGMENTATION_OF[dataset])
+def adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
+    """Adam under a cosine from the rate to 0, for the small networks of this project."""
+    return optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
 
 
 def trainable_split(recipe: Recipe, dataset: Dataset) -> Split:
@@ -77,6 +75,13 @@ def check(recipe: Recipe, images: int) -> None:
         raise ValueError(f"learning_rate must be > 0 and finite, got {recipe.learning_rate:g}")
     if not 0 <= recipe.weight_decay < float("inf"):
         raise ValueError(f"weight_decay must be ≥ 0 and finite, got {recipe.weight_decay:g}")
-    for name, table in (("schedule", SCHEDULES), ("augmentation", AUGMENTATIONS)):
+    if not 0 <= recipe.average < 1:
+        raise ValueError(f"average must lie in [0, 1), got {recipe.average:g}")
+    for name, table in (("schedule", SCHEDULES), ("augmentation", AUGMENTATIONS), ("optimizer", OPTIMIZERS)):
         if getattr(recipe, name) not in table:
             raise ValueError(f"{name} must be one of {', '.join(table)}, got {getattr(recipe, name)!r}")
+
+
+def _kernels(params: PyTree) -> PyTree:
+    """True for matrices and convolutions, False for biases, scales and the like."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

@@ -57,12 +57,13 @@ def obtain(
     identity: Identity,
     cache: Path,
     template: PyTree,
-    train: Callable[[], PyTree],
+    train: Callable[[], tuple[PyTree, Mapping[str, Any]]],
     measure: Callable[[PyTree], Mapping[str, Any]],
 ) -> Weights:
     """Read the weights from `cache`, or train, measure and store them there.
 
     template: the params' structure, shapes and dtypes (arrays or `jax.ShapeDtypeStruct`).
+    train: gives params and what the card says of their training.
     measure: what the card reports of trained params, such as accuracy.
     Raises ValueError when the stored file is damaged or of something else, or when `cache` can't be written.
     """
@@ -70,13 +71,14 @@ def obtain(
     if path.exists():
         return Weights(*_read(path, template), path, cached=True)
     _make_writable(path.parent)
-    params = train()
+    params, training = train()
     card = {
         "model": identity.model,
         "dataset": identity.dataset,
         "seed": identity.seed,
         "recipe": dict(identity.recipe),
         "measured": dict(measure(params)),
+        "training": dict(training),
         "command": shlex.join(["python", *sys.orig_argv[1:]]),
         "versions": {name: version(name) for name in CARD_VERSIONS},
     }

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from defenses.classifiers.architectures import is_trainable
 from defenses.data.normalization import NORMALIZATIONS, UNCHANGED, Normalization, checked
 from defenses.data.sources import image_shape
 from defenses.files.checkpoint import read_chosen
@@ -12,7 +13,6 @@ from defenses.files.checkpoint_parts.shards import digest
 from defenses.files.checkpoint_parts.wrappers import Arrays, normalizer
 from defenses.files.folders import Folders
 from defenses.files.resize import Resize
-from defenses.training.recipe import AUGMENTATION_OF, RECIPES
 from defenses.weights.cached import card_path
 from defenses.weights.card import Card, read_card
 from defenses.weights.published import PUBLISHED, Published
@@ -112,7 +112,7 @@ def _found(name: str, dataset: str, seed: int, folders: Folders) -> Path:
     for entry in published:
         if (folders.data / "weights" / entry.file).is_file():
             return folders.data / "weights" / entry.file
-    trainable = name in RECIPES and dataset in AUGMENTATION_OF
+    trainable = is_trainable(name, dataset)
     trained = sorted(folders.models.glob(f"{dataset}-{name}-seed{seed}-*.safetensors")) if trainable else []
     if len(trained) == 1:
         return trained[0]

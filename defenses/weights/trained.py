@@ -1,123 +1,47 @@
-"""A trained classifier on disk: weights with their card, from a recipe, once."""
+"""Weights from a training, on disk: trained once, measured, and described on their card."""
 
-import math
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from jaxtyping import PyTree
 
-from defenses.classifiers.architectures import ARCHITECTURES
-from defenses.classifiers.classifier import Classifier
-from defenses.classifiers.network import template
-from defenses.data.dataset import Dataset, Split
-from defenses.data.normalization import NORMALIZATIONS
-from defenses.evaluation import accuracy
-from defenses.model import undefended
-from defenses.training.adversarial import Adversary, adversary, ascent
-from defenses.training.epochs import Diverged, train
-from defenses.training.recipe import Recipe, trainable_split
-from defenses.training.steps import Network
+from defenses.training.trainer import Diverged, train
+from defenses.training.training import Training
 from defenses.weights.cached import Identity, Weights, location, obtain
 
-ROBUST_IMAGES, ROBUST_STEPS = 1000, 20
-BATCH = 100
 
+def trained(
+    identity: Identity,
+    cache: Path,
+    template: PyTree,
+    training: Callable[[], Training],
+    measure: Callable[[PyTree], Mapping[str, Any]],
+) -> Weights:
+    """The weights of that identity: read from `cache`, or trained, measured and stored there.
 
-def network_for(model: str, dataset: Dataset) -> Network:
-    """The architecture of that name for the data set's images and classes; ValueError where they don't fit."""
-    network = Network(
-        model, ARCHITECTURES[model], dataset.image_shape, len(dataset.classes), NORMALIZATIONS[dataset.name]
-    )
-    template(network.architecture, network.image_shape, network.num_classes)
-    return network
-
-
-def trained(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache: Path) -> Weights:
-    """The weights of that recipe and seed: read from `cache`, or trained, measured and stored there.
-
-    While training lasts its state lies in a folder beside the result, `<name>.training`; the next call goes on from
-    there. A run that diverges leaves nothing: the same recipe would diverge again. The card reports the accuracy on
-    the test images with its standard error, under matmul precision `highest`; of adversarial training also the
-    `robust_accuracy` under PGD with 20 steps; and the normalisation, the history of epochs, their seconds. Raises
-    ValueError for a recipe out of range, no training images, a folder that can't be written, a damaged file or state,
+    training: asked for only when there is something to train. measure: what the card reports.
+    While training lasts its state lies beside the result, in `training_folder`; the next call goes on from there. A
+    run that diverges leaves nothing: the same training would diverge again. The card says what `measure` reports, the
+    history of rounds and their seconds. Raises ValueError for a folder that can't be written, a damaged file or state,
     or numbers that are not finite.
     """
-    images = trainable_split(recipe, dataset)
-    wanted = _identity(network, recipe, dataset, seed)
-    kept = training_folder(network, recipe, dataset, seed, cache)
-    history = []
+    folder = training_folder(identity, cache)
 
-    def fit() -> PyTree:
+    def fit() -> tuple[PyTree, Mapping[str, Any]]:
         try:
-            params, epochs = train(network, recipe, images, dataset.test, seed, kept)
+            params, history = train(training(), folder)
         except Diverged:
-            shutil.rmtree(kept, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
-        history.extend(epochs)
-        return params
+        return params, {"seconds": round(sum(one["seconds"] for one in history), 1), "history": history}
 
-    def measure(params: PyTree) -> Mapping[str, Any]:
-        with jax.default_matmul_precision("highest"):
-            return _measured(network.classifier(params), recipe.adversary, dataset.test, seed) | {
-                "normalization": network.normalization._asdict(),
-                "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
-                "history": history,
-            }
-
-    expected = template(network.architecture, network.image_shape, network.num_classes)
-    weights = obtain(wanted, cache, expected, fit, measure)
-    shutil.rmtree(kept, ignore_errors=True)
+    weights = obtain(identity, cache, template, fit, measure)
+    shutil.rmtree(folder, ignore_errors=True)
     return weights
 
 
-def training_folder(network: Network, recipe: Recipe, dataset: Dataset, seed: int, cache: Path) -> Path:
+def training_folder(identity: Identity, cache: Path) -> Path:
     """Where the state of such a training lies while it lasts."""
-    return location(_identity(network, recipe, dataset, seed), cache).with_suffix(".training")
-
-
-def _identity(network: Network, recipe: Recipe, dataset: Dataset, seed: int) -> Identity:
-    return Identity(network.name, dataset.name, seed, asdict(recipe))
-
-
-def _measured(classifier: Classifier, trained_on: Adversary | None, test: Split, seed: int) -> dict[str, Any]:
-    measured = accuracy(undefended(classifier), test, seed)._asdict()
-    if trained_on is None:
-        return measured
-    return measured | {"robust": robust_accuracy(classifier, adversary(trained_on.epsilon, ROBUST_STEPS), test, seed)}
-
-
-def robust_accuracy(classifier: Classifier, attack: Adversary, test: Split, seed: int) -> dict[str, Any]:
-    """Accuracy on 1000 random test images, or all, perturbed by `attack`: an upper bound of the true one.
-
-    They are drawn without replacement, by `seed`; the answer holds their number as `images`, that of all test images
-    as `drawn_from`, and the binomial standard error √(p(1 − p)/images). Batch i draws from `fold_in(key(seed), i)`.
-    """
-    available = len(test.labels)
-    images = min(ROBUST_IMAGES, available)
-    drawn = np.sort(np.random.default_rng(seed).choice(available, images, replace=False))
-
-    climber = ascent(classifier.logits, attack)
-
-    @jax.jit
-    def correct(params, images, labels):
-        return (classifier.logits(params, images).argmax(-1) == labels).sum()
-
-    right = 0
-    for number, start in enumerate(range(0, images, BATCH)):
-        rows = drawn[start : start + BATCH]
-        key = jax.random.fold_in(jax.random.key(seed), number)
-        batch, labels = jax.device_put((test.images[rows], test.labels[rows]))
-        moved = climber.perturbed(classifier.params, key, batch, labels)
-        right += int(correct(classifier.params, moved, labels))
-    share = right / images
-    return asdict(attack) | {
-        "images": images,
-        "drawn_from": available,
-        "accuracy": share,
-        "standard_error": math.sqrt(share * (1 - share) / images),
-    }
+    return location(identity, cache).with_suffix(".training")

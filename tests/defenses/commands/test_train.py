@@ -11,8 +11,8 @@ import pytest
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.command_line import main
 from defenses.training import cost, recipe
-from defenses.weights import trained
-from tests.defenses.training.tiny_network import TINY
+from defenses.weights import trained_classifier
+from tests.defenses.classifiers.tiny_network import TINY
 from tests.paths import ROOT
 
 DATA = ROOT / "data"
@@ -28,7 +28,7 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.fixture
 def tiny(monkeypatch):
     """A network that compiles in a moment under the name of resnet20, whose steps are timed for a moment."""
-    monkeypatch.setitem(ARCHITECTURES, "resnet20", TINY)
+    monkeypatch.setitem(ARCHITECTURES, "resnet20", TINY._replace(recipe=ARCHITECTURES["resnet20"].recipe))
     monkeypatch.setattr(cost, "LONG_ENOUGH", 0.05)
 
 
@@ -48,7 +48,8 @@ def refused(capsys, *arguments):
     [
         (["classifier"], "MODEL"),
         (["classifier", "resnet21"], "model must be one of resnet20,"),
-        (["classifier", "vit-tiny-16", "--dataset", "cifar10"], "got 'vit-tiny-16'"),
+        (["classifier", "resnet50", "--dataset", "cifar10"], "got 'resnet50'"),
+        (["classifier", "vit-tiny-16"], "image_shape must have sides divisible by 16"),
         (["classifier", "resnet20", "--dataset", "svhn"], "dataset must be one of cifar10,"),
         (["classifier", "resnet20", "--dataset", "imagenet"], "got 'imagenet'"),
         (["classifier", "resnet20", "--epochs", "0"], "epochs must be in [1, 100000], got 0"),
@@ -143,7 +144,7 @@ def test_operations_that_are_not_counted_are_null(tiny, capsys, monkeypatch):
 
 
 def test_the_table_says_on_which_images_robustness_was_measured(tiny, capsys, monkeypatch):
-    monkeypatch.setattr(trained, "ROBUST_IMAGES", 300)
+    monkeypatch.setattr(trained_classifier, "ROBUST_IMAGES", 300)
     monkeypatch.setenv("COLUMNS", "200")
     options = ["--epochs", "1", "--adversarial-epsilon", "8"]
     assert main(["train", "classifier", "resnet20", *options]) == 0
@@ -157,7 +158,7 @@ def test_a_run_that_diverges_leaves_one_line_and_no_file(tiny, capsys):
     assert main(["train", "classifier", "resnet20", *options]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("error: learning_rate must be small enough for finite numbers, got 1e+38: ")
+    assert captured.err.startswith("error: learning_rate must be small enough for finite numbers: ")
     assert captured.err.count("\n") == 1
     assert not [path for path in Path().rglob("*") if path.name not in ("results", "models")]
 

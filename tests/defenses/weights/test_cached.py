@@ -20,7 +20,7 @@ class Trainer:
 
     def __call__(self):
         self.calls += 1
-        return PARAMS
+        return PARAMS, {"seconds": 2.5}
 
 
 def toy(cache, identity=IDENTITY, train=None, template=PARAMS):
@@ -50,7 +50,7 @@ def test_the_card_tells_what_how_and_how_good(tmp_path):
     assert card["dataset"] == "digits"
     assert card["seed"] == 4
     assert card["recipe"] == IDENTITY.recipe
-    assert card["measured"] == {"accuracy": 0.5}
+    assert (card["measured"], card["training"]) == ({"accuracy": 0.5}, {"seconds": 2.5})
     assert card["versions"]["jax"] == jax.__version__
     assert card["command"]
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([path.name, card_path(path).name])

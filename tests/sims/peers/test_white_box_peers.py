@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from defenses.classifiers.architectures import recipe_for
 from defenses.data import digits
 from defenses.model import defended, undefended
 from defenses.training.adversarial import adversary
-from defenses.training.recipe import recipe_for
-from defenses.weights.trained import network_for, trained
+from defenses.weights.trained_classifier import network_for, trained_classifier
 from sims.attacks.attack import Threat
 from sims.attacks.ball import lengths
 from sims.command_line import main
@@ -122,7 +122,7 @@ def test_the_ensemble_agrees_with_autoattack_on_a_robust_network(capsys, tmp_pat
     compile_lightly(False)  # some thousand steps
     data = digits.load()
     recipe = replace(recipe_for("resnet20", "digits"), epochs=40, adversary=adversary(TRAINED))
-    weights = trained(network_for("resnet20", data), recipe, data, 0, tmp_path / "models")
+    weights = trained_classifier(network_for("resnet20", data), recipe, data, 0, tmp_path / "models")
     victim = ["--model", "resnet20", "--weights", str(weights.path), "--images", "500", "--epsilon", str(RADIUS)]
     pairs = ["pgd-torchattacks", "apgd-ce-autoattack", "apgd-dlr-autoattack", "ensemble-autoattack"]
     rows = compared(capsys, tmp_path, *victim, "--pairs", *pairs)

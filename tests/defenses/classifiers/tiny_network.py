@@ -4,6 +4,8 @@ import jax
 from flax import nnx
 
 from defenses.classifiers.architecture import Architecture
+from defenses.classifiers.network import Network
+from defenses.data.normalization import NORMALIZATIONS
 
 UNIFORM = jax.nn.initializers.he_uniform()  # compiles sooner than a truncated normal
 
@@ -24,3 +26,5 @@ class Tiny(nnx.Module):
 
 
 TINY = Architecture(Tiny, {}, smooth=False)
+SHAPE = (8, 8, 1)
+NETWORK = Network("tiny", TINY, SHAPE, 10, NORMALIZATIONS["digits"])
