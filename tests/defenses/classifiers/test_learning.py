@@ -12,7 +12,7 @@ import pytest
 from defenses.classifiers.architectures import ARCHITECTURES, recipe_for
 from defenses.classifiers.learning import cross_entropy, learning, share_of_rows
 from defenses.data import digits
-from defenses.data.dataset import Split
+from defenses.data.dataset import Split, training_images
 from defenses.training.adversarial import Adversary, adversary
 from defenses.training.batches import on_device
 from defenses.training.recipe import Recipe, check
@@ -25,7 +25,8 @@ from tests.defenses.classifiers.tiny_network import NETWORK
 RECIPE = Recipe(3, 64, 0.1, 1e-4, "cosine", "none")
 ROBUST = replace(RECIPE, epochs=6, adversary=adversary(24))
 DATA = digits.load()
-IMAGES = len(DATA.train.labels)
+TRAIN = training_images(DATA)
+IMAGES = len(TRAIN.labels)
 
 
 def leaves_equal(a, b):
@@ -59,7 +60,7 @@ def built(recipe, dtype="float32"):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("defenses.classifiers.learning.precision", lambda: dtype)
         steps = stepping(learning(NETWORK, recipe, DATA, 0))
-    return steps, steps.start(), steps.training.batches.order(0), on_device(DATA.train)
+    return steps, steps.start(), steps.training.batches.order(0), on_device(TRAIN)
 
 
 def test_one_step_is_nesterov_descent_with_weight_decay():
@@ -97,6 +98,7 @@ def test_bfloat16_stays_inside_the_network():
     for number in range(3 * 18):
         state, _ = steps.step(state, number % 18, order, rows)
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(state.params))
+    assert steps.training.evaluate
     assert steps.training.evaluate(state.params)["test_accuracy"] > 0.85
 
 
@@ -149,6 +151,7 @@ def test_the_host_calls_the_adversary_step_by_step():
 def test_the_update_learns_from_the_perturbed_images():
     steps, state, order, rows = built(ROBUST)
     key, images, labels = steps.training.batches.draw(state.step, jnp.int32(0), order, rows)
+    assert steps.training.ascent
     moved = steps.training.ascent.perturbed(state.params, key, images, labels)
     stepped = steps.step(state, 0, order, rows)
     assert leaves_equal(stepped, steps.update(state, key, moved, labels))

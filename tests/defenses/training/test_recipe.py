@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -29,9 +30,9 @@ def test_adamw_by_hand_decays_kernels_alone():
     params = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0)}
     gradient = {"kernel": jnp.full((2, 2), 0.2), "bias": jnp.full(2, -0.2)}
     optimizer = optimizer_of(recipe, 10, {"kernel": True, "bias": True})
-    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
-    np.testing.assert_allclose(updates["kernel"], -0.1 * (1 + 0.5 * 3), rtol=1e-5)
-    np.testing.assert_allclose(updates["bias"], 0.1, rtol=1e-5)
+    bias, kernel = jax.tree.leaves(optimizer.update(gradient, optimizer.init(params), params)[0])
+    np.testing.assert_allclose(kernel, -0.1 * (1 + 0.5 * 3), rtol=1e-5)
+    np.testing.assert_allclose(bias, 0.1, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from defenses.classifiers.architecture import Architecture
 from defenses.classifiers.learning import learning
 from defenses.classifiers.network import Network
 from defenses.data import digits
-from defenses.data.dataset import Bytes, Dataset, Split
+from defenses.data.dataset import Bytes, Dataset, Split, training_images
 from defenses.data.normalization import NORMALIZATIONS
 from defenses.purifiers import convolutional
 from defenses.training import checkpoints
@@ -39,7 +39,7 @@ def small_vit() -> Training:
         pixels = np.round(split.images[:256] * 255).astype(np.uint8).repeat(4, 1).repeat(4, 2)
         return Split(Bytes(pixels), split.labels[:256])
 
-    data = Dataset("digits", (32, 32, 1), DIGITS.classes, enlarged(DIGITS.train), enlarged(DIGITS.test))
+    data = Dataset("digits", (32, 32, 1), DIGITS.classes, enlarged(training_images(DIGITS)), enlarged(DIGITS.test))
     architecture = Architecture(lambda *given: vit.Network(64, *given), {}, smooth=True)
     network = Network("small-vit", architecture, data.image_shape, 10, NORMALIZATIONS["digits"])
     return learning(network, Recipe(6, 32, 1e-3, 0.05, "cosine", optimizer="adamw", average=0.9), data, 3)
