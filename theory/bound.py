@@ -51,9 +51,7 @@ class Step:
         """Return whether the relation is assumed, or sympy proves it for all admissible values of the symbols."""
         if self.reference:
             return True
-        frozen = _array_sums(self.left, self.right)
-        left: Any = sympy.sympify(self.left).xreplace(frozen).doit()
-        right: Any = sympy.sympify(self.right).xreplace(frozen).doit()
+        left, right = (side.doit() for side in _without_arrays(self.left, self.right))
         if self.relation == "=":
             return _vanishes(right - left)
         if _nonnegative(right - left):
@@ -65,10 +63,40 @@ class Step:
         return f"{self.text}: {self.left} {self.relation} {self.right}"
 
 
-def _array_sums(*sides: sympy.Basic) -> dict:
-    """Each sum over an array entry as a quantity of its own: this proves less, never more."""
-    sums = set().union(*(sympy.sympify(side).atoms(sympy.Sum) for side in sides))
-    return {entry: sympy.Dummy() for entry in sums if entry.has(sympy.Indexed)}
+def _without_arrays(*sides: sympy.Basic) -> list[Any]:
+    """The sides with each sum over an array, and each entry apart, as a quantity of its own.
+
+    This proves less, never more. A sum beside the same one without its last term is that one and this term.
+    """
+    whole = [sympy.sympify(side) for side in sides]
+    for replacements in (_without_last_terms, _frozen_sums, _frozen_entries):
+        quantities = replacements(whole)
+        whole = [side.xreplace(quantities) for side in whole]
+    return whole
+
+
+def _array_sums(sides: Sequence[sympy.Basic]) -> set[Any]:
+    return {one for side in sides for one in side.atoms(sympy.Sum) if one.has(sympy.Indexed)}
+
+
+def _without_last_terms(sides: Sequence[sympy.Basic]) -> dict:
+    sums, shorter = _array_sums(sides), {}
+    for one in sums:
+        ((place, first, last),) = one.limits
+        rest = sympy.Sum(one.function, (place, first, last - 1))
+        if last == first - 1:
+            shorter[one] = sympy.S.Zero
+        elif rest in sums:
+            shorter[one] = rest + one.function.subs(place, last)
+    return shorter
+
+
+def _frozen_sums(sides: Sequence[sympy.Basic]) -> dict:
+    return {one: sympy.Dummy(nonnegative=one.is_nonnegative) for one in _array_sums(sides)}
+
+
+def _frozen_entries(sides: Sequence[sympy.Basic]) -> dict:
+    return {one: sympy.Dummy(nonnegative=one.is_nonnegative) for side in sides for one in side.atoms(sympy.Indexed)}
 
 
 def _vanishes(gap: sympy.Expr) -> bool:
@@ -88,7 +116,8 @@ def _differs_somewhere(gap: sympy.Expr) -> bool:
 
 
 def _nonnegative(gap: sympy.Expr) -> bool:
-    return any(form(gap).is_nonnegative for form in (sympy.expand, sympy.factor, sympy.simplify, _from_one))
+    forms = (sympy.sympify, sympy.expand, sympy.factor, sympy.simplify, _from_one)
+    return any(form(gap).is_nonnegative for form in forms)
 
 
 def _from_one(gap: sympy.Expr) -> sympy.Expr:

@@ -9,20 +9,21 @@ import numpy as np
 import sympy
 from sympy.printing.numpy import NumPyPrinter
 
+from theory import geometric
 from theory.gamma_ratio import exact_gamma_ratio, float_gamma_ratio
-from theory.geometric import exact_partial_sum, exact_power, float_partial_sum, float_power
 from theory.symbols import SYMBOLS
 
 FLOAT_FUNCTIONS: dict[str, Any] = {
     "gamma_ratio": float_gamma_ratio,
-    "power": float_power,
-    "partial_sum": float_partial_sum,
+    "log_ratio": geometric.float_log_ratio,
+    "power": geometric.float_power,
+    "partial_sum": geometric.float_partial_sum,
 }
 EXACT_FUNCTIONS: dict[str, Any] = {
     "gamma_ratio": exact_gamma_ratio,
-    "power": exact_power,
-    "partial_sum": exact_partial_sum,
-    "log1p": mpmath.log1p,
+    "log_ratio": geometric.exact_log_ratio,
+    "power": geometric.exact_power,
+    "partial_sum": geometric.exact_partial_sum,
 }
 
 

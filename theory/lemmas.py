@@ -34,14 +34,6 @@ def mean_norm() -> Step:
     )
 
 
-def jensen() -> Step:
-    """Assert that E X² exceeds (E X)² by the mean of (X − E X)²: hence (E X)² ≤ E X²."""
-    X = sympy.Symbol("X", real=True)
-    m, s = sympy.symbols("m m_XX", real=True)
-    variance = Mean((X - m) ** 2, {X: m, X**2: s})
-    return Step("Jensen: E X² exceeds (E X)² by the mean of a square", variance, s - m**2)
-
-
 def cauchy_schwarz() -> Step:
     """Assert E[XY]² = E X² E Y² − E Y² E(X − tY)², t = E[XY]/E Y²: hence E[XY]² ≤ E X² E Y²."""
     X, Y = sympy.symbols("X Y", real=True)
@@ -91,7 +83,44 @@ def poincare() -> tuple[Step, ...]:
             sympy.Symbol("Var φ"),
             sympy.Symbol("E‖∇φ‖²"),
             "≤",
-            reference="H. Chernoff, A note on an inequality involving the normal distribution (1981)",
+            reference=(
+                "L. H. Y. Chen, An inequality for the multivariate normal distribution (1982); in one dimension "
+                "H. Chernoff, A note on an inequality involving the normal distribution (1981)"
+            ),
+        ),
+    )
+
+
+def isoperimetry(slope: sympy.Expr) -> tuple[Step, ...]:
+    """φ² is no larger than (L₀u₁)² in law, for φ odd and L₀-Lipschitz, L₀ = `slope`, and a rotation-invariant u.
+
+    On a sphere {φ ≥ s} and, as φ is odd, {φ ≤ −s} are equally large, and 2s/L₀ apart. Of all sets of one size a cap
+    grows least, so that a set of this size is at most the cap {L₀u₁ ≥ s}.
+    """
+    level = sympy.Symbol("s", positive=True)
+    above, below, lost = sympy.symbols("φ(u)−s −s−φ(w) c", nonnegative=True)
+    value = sympy.Symbol("x", nonnegative=True)
+    return (
+        Step(
+            "φ(u) ≥ s and φ(w) ≤ −s lie at least 2s/L₀ apart: L₀‖u−w‖ is φ(u) − φ(w) and a rest c ≥ 0",
+            2 * level / slope,
+            ((level + above) - (-level - below) + lost) / slope,
+            "≤",
+        ),
+        Step(
+            "isoperimetry: on the sphere of radius r, two opposite sets of one size so far apart are at most caps",
+            sympy.Symbol("P(φ ≥ s | ‖u‖ = r)"),
+            sympy.Symbol("P(L₀u₁ ≥ s | ‖u‖ = r)"),
+            "≤",
+            reference=(
+                "P. Lévy, Problèmes concrets d'analyse fonctionnelle (1951); T. Figiel, J. Lindenstrauss and "
+                "V. Milman, The dimension of almost spherical sections of convex bodies (1977), Theorem 2.1"
+            ),
+        ),
+        Step(
+            "a second moment is 2s integrated against P(|φ| ≥ s): ∫2s ds up to x",
+            sympy.Integral(2 * level, (level, 0, value)),
+            value**2,
         ),
     )
 

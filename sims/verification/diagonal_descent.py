@@ -19,8 +19,8 @@ from sims.victims.objectives import diagonal_quadratic, quadratic
 from theory import recursion
 
 # in few dimensions with few directions and long steps, so that every term counts
-LAYOUTS = {FEW: (600_000, 2, 1), SMALL: (4096, 8, 30), 64: (512, 8, 30), LARGE: (96, 16, 20)}  # d: chains, q, steps
-FLOORS = {FEW: (300_000, 2, 30), SMALL: (1024, Q, 200)}
+LAYOUTS = {FEW: (600_000, 2, 1), SMALL: (4096, 8, 30), LARGE: (96, 16, 20)}  # d: chains, q, steps
+FLOORS = {FEW: (300_000, 2, 30), SMALL: (1024, Q, 200), LARGE: (96, 16, 20)}
 STEEPEST, START, SHARE = {FEW: 2.0}, {FEW: 0.4}, {FEW: 0.6}  # else 1, 1 and 0.3: curvature, coordinates, step size
 
 

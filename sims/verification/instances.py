@@ -11,7 +11,12 @@ from sims.measurements.streaming import Estimate
 from sims.verification.check import Measure
 from sims.victims.oracle import Oracle
 
-SMALL, LARGE = 12, 784  # dimensions on which statements are verified; rows at the large one are left out of quick runs
+SMALL, LARGE = 12, 784
+"""Dimensions on which statements are verified; rows at the large one are left out of quick runs.
+
+Two statements in d have no row there. E5-threshold is read off the 2 in d + 2, which drowns in the error of 784; and
+E5-mixed is the formula of E5-loss.
+"""
 
 
 def mean_norm(d: int) -> float:

@@ -59,8 +59,9 @@ def checks() -> Iterator[Check]:
     """Rows of E4."""
     for d in (SMALL, LARGE):
         yield from _lipschitz(d)
-    yield from _sphere()
-    yield from _noise()
+        yield from _sphere(d)
+        yield from _noise(d)
+    yield from _range()
     yield from _diversity()
 
 
@@ -78,26 +79,34 @@ def _lipschitz(d: int) -> Iterator[Check]:
             yield Check(label, one.name, shared | {"V": V}, measure, known, slow=d > SMALL or known is None)
 
 
-def _sphere() -> Iterator[Check]:
+def _sphere(d: int) -> Iterator[Check]:
     """The same with directions of one length, on which a linear loss is the worst again."""
-    noise = antithetic_noise(SMALL, V)
-    for one in two_losses(SMALL):
+    noise = antithetic_noise(d, V)
+    for one in two_losses(d):
         squared = one.objective.lipschitz**2
-        signal = None if one.antithetic is None else one.antithetic * SMALL / (SMALL + 2)
-        measure = second_moment("antithetic", 1, MU, one.oracle, np.zeros(SMALL), SAMPLES[SMALL], "sphere")
-        values = {"d": SMALL, "mu": MU, "L0": one.objective.lipschitz, "V": V}
-        known = share(signal, squared, noise, squared * SMALL + noise)
-        yield Check("E4-antithetic-sphere", one.name, values, measure, known, slow=known is None)
+        signal = None if one.antithetic is None else one.antithetic * d / (d + 2)
+        measure = second_moment("antithetic", 1, MU, one.oracle, np.zeros(d), SAMPLES[d], "sphere")
+        values = {"d": d, "mu": MU, "L0": one.objective.lipschitz, "V": V}
+        known = share(signal, squared, noise, squared * d + noise)
+        yield Check("E4-antithetic-sphere", one.name, values, measure, known, slow=d > SMALL or known is None)
 
 
-def _noise() -> Iterator[Check]:
-    """Levels of the loss alone: two reach Popoviciu's bound, a third between them does not."""
-    origin, nothing = np.zeros(SMALL), linear(np.zeros(SMALL))
+def _levels(d: int) -> Iterator[tuple[str, Oracle, float]]:
+    """Levels of the loss alone, and their share of Popoviciu's bound: two reach it, a third between them does not."""
     for name, levels in (("two losses", TWO), ("three losses", THREE)):
-        oracle, known = levels_oracle(nothing, levels), float(np.mean(levels**2)) / (SPREAD**2 / 4)
-        noise = second_moment("antithetic", 1, MU, oracle, origin, SAMPLES[SMALL])
-        yield Check("E4-noise", f"zero loss, {name}", {"d": SMALL, "mu": MU, "Delta": SPREAD}, noise, known)
-        variance = loss_variance(oracle, origin, 0, SAMPLES[SMALL])
+        yield name, levels_oracle(linear(np.zeros(d)), levels), float(np.mean(levels**2)) / (SPREAD**2 / 4)
+
+
+def _noise(d: int) -> Iterator[Check]:
+    for name, oracle, known in _levels(d):
+        noise = second_moment("antithetic", 1, MU, oracle, np.zeros(d), SAMPLES[d])
+        values = {"d": d, "mu": MU, "Delta": SPREAD}
+        yield Check("E4-noise", f"zero loss, {name}, d = {d}", values, noise, known, slow=d > SMALL)
+
+
+def _range() -> Iterator[Check]:
+    for name, oracle, known in _levels(SMALL):
+        variance = loss_variance(oracle, np.zeros(SMALL), 0, SAMPLES[SMALL])
         yield Check("E4-popoviciu", name, {"Delta": SPREAD}, variance, known)
 
 

@@ -1,7 +1,7 @@
 """Statements on real networks: the orthogonal one, whose constants are known, and a victim's estimates."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ from defenses.model import Model, defended, undefended
 from defenses.purifiers.family import PurifierFamily, outputs, patchwise_choice, random_choice
 from sims.measurements import lipschitz as local_lipschitz
 from sims.measurements.local_geometry import measure as local_geometry
-from sims.verification.check import Check, loss_variance, once
+from sims.verification.check import Check, Measure, loss_variance, once
 from sims.verification.instances import second_moment
 from sims.verification.smoothing import gradient_shift, value_shift
 from sims.victims.losses import log_likelihood, margin_loss
@@ -25,16 +25,92 @@ from sims.victims.objectives import Objective, noisy_oracle
 from sims.victims.oracle import oracle_of
 from sims.victims.victim import Victim, VictimOptions, load_victim
 
-MU, SIGMA, SAMPLES, DRAWS, PROBES, SEED = 0.1, 0.5, 20_000, 8192, 512, 0
+MU, LINEAR_MU, SIGMA, SAMPLES, DRAWS, PROBES, SEED = 0.1, 0.01, 0.5, 20_000, 8192, 512, 0
 NUMBERS_PER_BATCH = 2**20
 
 BELOW = f"largest over a cloud of up to {MU:g} per pixel: from below"
-CERTIFIED = frozenset({"S1-lipschitz", "S1-smooth", "S2-gradient", "E4-antithetic", "E4-antithetic-poincare"})
-BEHIND_POOL = frozenset(
-    {"E3-antithetic", "E4-antithetic", "E4-antithetic-poincare", "E5-loss", "E5-image"}
-    | {"E4-popoviciu", "E4-diversity", "P1-ratio"}
-)
-SMOOTH = frozenset({"S1-smooth"})
+
+
+class Orthogonal(NamedTuple):
+    """The orthogonal network's log-likelihood, its constants known, and the image at which it is measured."""
+
+    objective: Objective
+    image: np.ndarray
+
+    @property
+    def lipschitz(self) -> dict[str, float]:
+        """Values of the statements about a Lipschitz loss."""
+        return {"d": self.image.size, "mu": MU, "L0": self.objective.lipschitz}
+
+    @property
+    def smooth(self) -> dict[str, float]:
+        """Values of the statements about a smooth loss."""
+        return {"d": self.image.size, "mu": MU, "L1": self.objective.smoothness}
+
+    def shift(self) -> Measure:
+        """How far smoothing moves the loss."""
+        return value_shift(self.objective, self.image, MU, SAMPLES)
+
+    def moment(self) -> Measure:
+        """E‖g‖² under Gaussian loss noise."""
+        return second_moment("antithetic", 1, MU, noisy_oracle(self.objective, SIGMA), self.image, SAMPLES)
+
+
+class BehindPool(NamedTuple):
+    """What the rows on a victim's network behind its pool of purifiers take, at one image.
+
+    at_image: d and μ. l0, l0_purifier: local Lipschitz constants of the margin and of the pool's members. gradient:
+    ‖∇F̄‖. v, largest_v: V at the image, and the largest among probes. worst, nu2: diversity of the purified images.
+    spread: of their losses. linearised, moment: E‖g‖² at a small radius and at μ. variance, patchwise: V at the image,
+    one purifier drawn an image, and one a patch.
+    """
+
+    at_image: dict[str, float]
+    l0: float
+    l0_purifier: float
+    gradient: float
+    v: float
+    largest_v: float
+    worst: float
+    nu2: float
+    spread: float
+    linearised: Measure
+    moment: Measure
+    variance: Measure
+    patchwise: Measure
+
+
+def _largest_noise(it: BehindPool) -> dict[str, float]:
+    return it.at_image | {"L0": it.l0, "V": it.largest_v}
+
+
+ORTHOGONAL_ROWS: dict[str, Callable[[Orthogonal], tuple[dict[str, float], Measure]]] = {
+    "S1-lipschitz": lambda it: (it.lipschitz, it.shift()),
+    "S1-smooth": lambda it: (it.smooth, it.shift()),
+    "S2-gradient": lambda it: (it.smooth, gradient_shift(it.objective, it.image)),
+    "E4-antithetic": lambda it: (it.lipschitz | {"V": SIGMA**2}, it.moment()),
+    "E4-antithetic-poincare": lambda it: (it.lipschitz | {"V": SIGMA**2}, it.moment()),
+}
+"""The statements checked on the orthogonal network: their values and measurement there."""
+
+POOL_ROWS: dict[str, Callable[[BehindPool], tuple[str, dict[str, float], Measure]]] = {
+    "E3-antithetic": lambda it: (
+        ", linearised",
+        it.at_image | {"mu": LINEAR_MU, "grad": it.gradient, "V": it.v},
+        it.linearised,
+    ),
+    "E4-antithetic": lambda it: ("", _largest_noise(it), it.moment),
+    "E4-antithetic-poincare": lambda it: ("", _largest_noise(it), it.moment),
+    "E5-loss": lambda it: ("", it.at_image | {"L0": it.l0, "nu": it.spread}, it.moment),
+    "E5-image": lambda it: ("", it.at_image | {"L0f": it.l0, "L0m": it.l0_purifier, "nu": it.worst}, it.moment),
+    "E4-popoviciu": lambda it: ("", {"Delta": it.spread}, it.variance),
+    "E4-diversity": lambda it: ("", {"L0f": it.l0, "nu2": it.nu2}, it.variance),
+    "P1-ratio": lambda it: (", 2 × 2 patches", {"V": it.v, "P": 4}, it.patchwise),
+}
+"""The statements checked behind a pool: what is added to the row's name, their values and measurement there."""
+
+SMOOTH_ROW = "S1-smooth"
+CERTIFIED, BEHIND_POOL, SMOOTH = frozenset(ORTHOGONAL_ROWS), frozenset(POOL_ROWS), frozenset({SMOOTH_ROW})
 
 
 class PoolConstants(NamedTuple):
@@ -89,17 +165,10 @@ def _orthogonal(folders: Folders) -> Iterator[Check]:
     objective = _likelihood(
         "orthogonal network", network, test.images.shape[1:], int(test.labels[0]), known.cross_entropy_l0
     )
-    objective = objective._replace(smoothness=known.cross_entropy_l1)
-    lipschitz = {"d": image.size, "mu": MU, "L0": objective.lipschitz}
-    smooth = {"d": image.size, "mu": MU, "L1": objective.smoothness}
-    yield Check("S1-lipschitz", objective.name, lipschitz, value_shift(objective, image, MU, SAMPLES))
-    yield Check("S1-smooth", objective.name, smooth, value_shift(objective, image, MU, SAMPLES))
-    yield Check("S2-gradient", objective.name, smooth, gradient_shift(objective, image))
-    oracle = noisy_oracle(objective, SIGMA)
-    bound = lipschitz | {"V": SIGMA**2}
-    measure = second_moment("antithetic", 1, MU, oracle, image, SAMPLES)
-    for label in ("E4-antithetic", "E4-antithetic-poincare"):
-        yield Check(label, objective.name, bound, measure)
+    it = Orthogonal(objective._replace(smoothness=known.cross_entropy_l1), image)
+    for label, row in ORTHOGONAL_ROWS.items():
+        values, measure = row(it)
+        yield Check(label, objective.name, values, measure)
 
 
 def _likelihood(name: str, network: Model, shape: tuple[int, ...], label: int, lipschitz: float) -> Objective:
@@ -145,34 +214,39 @@ def _behind_pool(
     key: Key[Array, ""], title: str, victim: Victim, family: PurifierFamily, constants: PoolConstants
 ) -> Iterator[Check]:
     """Estimated constants: the trained network behind the trained pool, at one image."""
-    name = f"{title}, pool"
-    image, label = victim.images[0], int(victim.labels[0])
-    d, purified = image.size, np.asarray(outputs(family, jnp.asarray(victim.images)))[:, 0]
-    network = victim.network
+    it = _measured_behind_pool(key, victim, family, constants)
+    for label, row in POOL_ROWS.items():
+        added, values, measure = row(it)
+        yield Check(label, f"{title}, pool{added}", values, measure, certified=False)
+
+
+def _measured_behind_pool(
+    key: Key[Array, ""], victim: Victim, family: PurifierFamily, constants: PoolConstants
+) -> BehindPool:
+    image, label, network = victim.images[0], int(victim.labels[0]), victim.network
+    purified = np.asarray(outputs(family, jnp.asarray(victim.images)))[:, 0]
     losses = _member_losses(network, family, victim.images, label)[:, 0]
     distances = np.sqrt(((purified[:, None] - purified[None]) ** 2).sum(axis=(2, 3, 4)))
-    nu2, worst, spread = float(np.sqrt((distances**2).mean())), float(distances.max()), float(np.ptp(losses))
     model = defended(network, random_choice(family))
-    oracle, lipschitz = oracle_of(model, "loss"), constants.margin_l0
+    oracle = oracle_of(model, "loss")
+    patches = oracle_of(defended(network, patchwise_choice(family, image.shape[0] // 2)), "loss")
     geometry_key, moment_key, variance_key = jax.random.split(key, 3)
     at = local_geometry(geometry_key, model, victim.images, victim.labels, DRAWS)
-    linear = {"d": d, "mu": 0.01, "grad": float(np.linalg.norm(at.gradient[0])), "V": float(losses.var())}
-    linearised = second_moment("antithetic", 1, 0.01, oracle, image, SAMPLES, label=label)
-    yield Check("E3-antithetic", f"{name}, linearised", linear, linearised, certified=False)
-    moment = once(moment_key, second_moment("antithetic", 1, MU, oracle, image, SAMPLES, label=label))
-    variance = once(variance_key, loss_variance(oracle, image, label, SAMPLES))
-    shared = {"d": d, "mu": MU, "L0": lipschitz}
-    supremum = _largest_variance(network, family, image, label)
-    for bound in ("E4-antithetic", "E4-antithetic-poincare"):
-        yield Check(bound, name, shared | {"V": supremum}, moment, certified=False)
-    yield Check("E5-loss", name, shared | {"nu": spread}, moment, certified=False)
-    image_level = {"d": d, "mu": MU, "L0f": lipschitz, "L0m": constants.purifier_l0, "nu": worst}
-    yield Check("E5-image", name, image_level, moment, certified=False)
-    yield Check("E4-popoviciu", name, {"Delta": spread}, variance, certified=False)
-    yield Check("E4-diversity", name, {"L0f": lipschitz, "nu2": nu2}, variance, certified=False)
-    patches = oracle_of(defended(network, patchwise_choice(family, image.shape[0] // 2)), "loss")
-    patchwise = loss_variance(patches, image, label, 2 * SAMPLES)
-    yield Check("P1-ratio", f"{name}, 2 × 2 patches", {"V": float(losses.var()), "P": 4}, patchwise, certified=False)
+    return BehindPool(
+        at_image={"d": image.size, "mu": MU},
+        l0=constants.margin_l0,
+        l0_purifier=constants.purifier_l0,
+        gradient=float(np.linalg.norm(at.gradient[0])),
+        v=float(losses.var()),
+        largest_v=_largest_variance(network, family, image, label),
+        worst=float(distances.max()),
+        nu2=float(np.sqrt((distances**2).mean())),
+        spread=float(np.ptp(losses)),
+        linearised=second_moment("antithetic", 1, LINEAR_MU, oracle, image, SAMPLES, label=label),
+        moment=once(moment_key, second_moment("antithetic", 1, MU, oracle, image, SAMPLES, label=label)),
+        variance=once(variance_key, loss_variance(oracle, image, label, SAMPLES)),
+        patchwise=loss_variance(patches, image, label, 2 * SAMPLES),
+    )
 
 
 def _smooth(title: str, victim: Victim, curvature: float | None) -> Iterator[Check]:
@@ -183,7 +257,7 @@ def _smooth(title: str, victim: Victim, curvature: float | None) -> Iterator[Che
     likelihood = _likelihood(f"{title}, log-likelihood", victim.network, image.shape, label, math.inf)
     values, batch = {"d": image.size, "mu": MU, "L1": curvature}, max(64, NUMBERS_PER_BATCH // image.size)
     shift = value_shift(likelihood, image.reshape(-1), MU, SAMPLES, batch)
-    yield Check("S1-smooth", likelihood.name, values, shift, certified=False)
+    yield Check(SMOOTH_ROW, likelihood.name, values, shift, certified=False)
 
 
 def _largest_variance(network: Model, family: PurifierFamily, image: np.ndarray, label: int) -> float:

@@ -23,10 +23,12 @@ from sims.verification.walks import (
     trajectory,
 )
 from sims.victims.objectives import diagonal_quadratic, noisy_oracle
-from theory.catalogue import find
+from theory import recursion
 
 H, STEPS = 0.8, 25
 CHAINS = {FEW: 40_960, SMALL: 4096, LARGE: 128}
+TARGETED = {FEW: (160_000, 2), SMALL: (16_384, Q), LARGE: (512, Q)}  # d: chains, q
+HEIGHT, TARGET = 6, 4  # the start as a multiple of the floor, and the steps from there to the target
 
 
 def checks() -> Iterator[Check]:
@@ -34,7 +36,8 @@ def checks() -> Iterator[Check]:
     for d in CHAINS:
         for name in ("forward", "antithetic"):
             yield from _errors(d, name)
-            yield from _floor_and_time(d, name)
+            yield _floor(d, name)
+            yield _time(d, name)
         yield from _rate(d)
 
 
@@ -59,17 +62,39 @@ def _errors(d: int, name: str) -> Iterator[Check]:
             yield Check(f"C1-{name}", instance, arguments, measure, slow=d > FEW)
 
 
-def _floor_and_time(d: int, name: str) -> Iterator[Check]:
-    if d == LARGE:
-        return
-    walk = _round(d, name, 0.3)._replace(start=np.zeros(d), steps=150, chains=CHAINS[d] // 8)
-    instance = f"round quadratic, d = {d}"
-    yield Check(f"C1-floor-{name}", instance, _values(d, walk), late_mean(walk, squared_length), slow=d > FEW)
-    slow = _round(d, name, 0.05)
-    values = _values(d, slow)
-    target = (d + 3 * find(f"C1-floor-{name}")(**values)) / 4
-    arguments = values | {"e0": float(d), "e": target}
-    yield Check(f"C1-time-{name}", instance, arguments, _time_to(slow, target), slow=d > FEW)
+def _floor(d: int, name: str) -> Check:
+    """The mean of late steps, from the minimiser, or on the floor where it takes too many steps to reach."""
+    walk = _round(d, name, 0.3)._replace(steps=150, chains=max(CHAINS[d] // 8, 64))
+    height = np.sum(_recursion_floor(d, name, walk.step_size, Q)) if d == LARGE else 0.0
+    walk = walk._replace(start=np.full(d, np.sqrt(height / d)))
+    measure = late_mean(walk, squared_length)
+    return Check(f"C1-floor-{name}", f"round quadratic, d = {d}", _values(d, walk), measure, slow=d > FEW)
+
+
+def _time(d: int, name: str) -> Check:
+    """Steps from a start near the floor to a target nearer to it, so that all of the floor counts.
+
+    The target is where the recursion is after TARGET steps.
+    """
+    chains, q = TARGETED[d]
+    eta = 0.6 * largest_step(d, H, q)
+    floor = _recursion_floor(d, name, eta, q)
+    noise = _noise(d, name)
+    path = recursion.trajectory(HEIGHT * floor, np.full(d, H), eta, q, noise, TARGET).sum(axis=1)
+    start, target = float(path[0]), float(path[-1])
+    oracle = noisy_oracle(diagonal_quadratic(np.full(d, H), np.zeros(d)), SIGMA)
+    walk = Walk(oracle, build_estimator(name, MU, q), np.full(d, np.sqrt(start / d)), eta, TARGET + 1, chains)
+    values = {"d": d, "mu": MU, "V": SIGMA**2, "q": q, "eta": eta, "h": H, "e0": start, "e": target}
+    measure = _time_to(walk, target)
+    return Check(f"C1-time-{name}", f"round quadratic, d = {d}", values, measure, slow=d > FEW)
+
+
+def _noise(d: int, name: str) -> np.ndarray:
+    return getattr(recursion, f"noise_{name}")(np.full(d, H), MU, SIGMA**2)
+
+
+def _recursion_floor(d: int, name: str, eta: float, q: int) -> np.ndarray:
+    return recursion.floor(np.full(d, H), eta, q, _noise(d, name))
 
 
 def _rate(d: int) -> Iterator[Check]:
@@ -92,15 +117,13 @@ def _contraction(walk: Walk) -> Measure:
 
 
 def _time_to(walk: Walk, target: float) -> Measure:
-    """Steps until the mean squared length falls to `target`, geometric between the two steps around it."""
+    """Steps until the mean squared length falls to `target`, along its slope at the last step but one."""
 
     def measure(key) -> Estimate:
         path = trajectory(key, walk, squared_length)
-        mean = path.mean(axis=1)
-        t = int(np.argmax(mean <= target))
-        slope = np.log(mean[t - 1] / mean[t])
-        error = path[t].std(ddof=1) / np.sqrt(walk.chains) / mean[t] / slope
-        return Estimate(float(t - 1 + np.log(mean[t - 1] / target) / slope), float(error))
+        before, reached, after = (over_chains(at) for at in path[-3:])
+        slope = (before.value - after.value) / 2
+        return Estimate(TARGET + (reached.value - target) / slope, reached.standard_error / slope)
 
     return measure
 

@@ -2,16 +2,18 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import sympy
+from scipy.stats import chi2, norm
 
-from sims.verification.check import Check, Row
+from sims.verification.check import Row
 from sims.verification.verdict import ROUNDING, SIGMAS
 from theory import evaluation
-from theory.bound import Bound
+from theory.geometric import written_out
 
 SEEN = 8.0  # standard errors at which a term of a formula stands out
 
@@ -45,7 +47,8 @@ def mean_square_deviation(rows: Iterable[Row]) -> tuple[float, int]:
 def _wrong_errors(rows: Sequence[Row]) -> Iterator[str]:
     """Standard errors that are not those of the measurements: then the deviations are not of size 1."""
     mean, count = mean_square_deviation(rows)
-    if count and abs(mean - 1) > SIGMAS * math.sqrt(2 / count):
+    tail = norm.sf(SIGMAS)
+    if count and not chi2.isf(1 - tail, count) <= count * mean <= chi2.isf(tail, count):
         yield f"standard errors are wrong: {count} deviations from known values have the mean square {mean:.3g}, not 1"
 
 
@@ -63,33 +66,54 @@ def _unseen_terms(rows: Sequence[Row]) -> Iterator[str]:
     seen: dict[str, np.ndarray] = {}
     for row in rows:
         if row.expected is not None:
-            sizes = _term_sizes(row)
+            sizes = _term_sizes(row, row.expected / row.limit)
             seen[row.check.label] = np.maximum(seen.get(row.check.label, 0), sizes)
     bounds = {row.check.label: row.bound for row in rows}
     for label, sizes in seen.items():
-        for term, size in zip(terms(bounds[label]), sizes, strict=True):
+        for term, size in zip(terms(bounds[label].expr), sizes, strict=True):
             if size < SEEN:
-                yield f"{label}: the term {term} stands at {size:.1f} standard errors at most, it needs {SEEN:g}"
+                yield f"{label}: the term {term.name} stands at {size:.1f} standard errors at most, it needs {SEEN:g}"
     for label in bounds.keys() - seen.keys():
         yield f"{label}: no row has a value that is known exactly"
 
 
-def terms(bound: Bound) -> tuple[sympy.Expr, ...]:
-    """The additive terms of a formula, multiplied out."""
-    return sympy.Add.make_args(sympy.expand(bound.expr))
+class Term(NamedTuple):
+    """A summand, with the sum it belongs to where that is not all of the formula, and the formula without it."""
+
+    name: str
+    without: sympy.Expr
 
 
-def _term_sizes(row: Row) -> np.ndarray:
-    """How many standard errors of the row each term is worth."""
-    share = 1.0 if row.expected is None else row.expected / row.limit
-    values = np.array([_value(term, row.check) for term in terms(row.bound)])
-    error = max(row.measured.standard_error, 1e-12 * abs(row.limit))
-    return np.abs(share * values) / error
+@cache
+def terms(formula: sympy.Expr) -> tuple[Term, ...]:
+    """The terms of a formula that is multiplied out, and those of every sum that it has within it as it is written."""
+    written = written_out(formula)
+    whole: Any = sympy.expand(written)
+    outer = [Term(str(summand), whole - summand) for summand in sympy.Add.make_args(whole)]
+    lengths = {edge for one in written.atoms(sympy.Sum) for limit in one.limits for edge in limit}
+    inner = [
+        Term(f"{summand} of {node}", written.xreplace({node: node - summand}))
+        for node in sorted(written.atoms(sympy.Add) - lengths - {written}, key=str)
+        for summand in node.args
+    ]
+    return (*outer, *inner)
 
 
-def _value(term: sympy.Expr, check: Check) -> float:
-    names = [name for name in evaluation.parameters(term) if name in check.values]
-    lengths = {name: check.values[name] for name in names}
-    arrays = evaluation.checked_values(check.label, names, lengths)
-    function: Any = evaluation.float_function(term, names)
-    return float(function(*evaluation.float_arguments(check.label, arrays)))
+@cache
+def _without_terms(formula: sympy.Expr, names: tuple[str, ...]) -> Callable[..., Any]:
+    """The formula without each of its terms in turn, as a function of the named values."""
+    return evaluation.float_function(sympy.Tuple(*(term.without for term in terms(formula))), names)
+
+
+def _term_sizes(row: Row, share: float) -> np.ndarray:
+    """How many standard errors of the row each term is worth; a formula that is no number without it, infinitely many.
+
+    share: expected / bound.
+    """
+    label, names = row.check.label, row.bound.parameters
+    arrays = evaluation.checked_values(label, names, row.check.values)
+    error = row.measured.standard_error + ROUNDING / SIGMAS * abs(row.limit)  # as in the verdict on the row
+    with np.errstate(all="ignore"):
+        values = np.array(_without_terms(row.bound.expr, names)(*evaluation.float_arguments(label, arrays)), complex)
+        sizes = abs(share * (row.limit - values)) / error
+    return np.where(np.isfinite(values) & np.isreal(values), sizes, math.inf)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sims.verification.check import Check
-from sims.verification.instances import LARGE, SMALL, second_moment, trace_and_square
-from sims.victims.objectives import linear, noisy_oracle, pool_oracle, quadratic
+from sims.verification.instances import LARGE, SMALL, second_moment
+from sims.victims.objectives import diagonal_quadratic, linear, noisy_oracle, pool_oracle
 from sims.victims.oracle import Oracle
 
 MU, SIGMA, Q, QUERIES, SLOPE = 0.4, 0.5, 8, 16, 1.3  # SLOPE: length of gradients
@@ -16,8 +16,9 @@ SAMPLES = {SMALL: 60_000, LARGE: 20_000}
 
 def checks() -> Iterator[Check]:
     """Rows of E2."""
-    yield from _varying_noise()
+    yield from _directions_together()
     for d in (SMALL, LARGE):
+        yield from _varying_noise(d)
         yield from _noise_alone(d)
 
 
@@ -38,46 +39,46 @@ class VaryingNoise(NamedTuple):
         """E‖g‖² of one direction, written out apart from the statements."""
         if estimator == "antithetic":
             return (self.signals["antithetic"] + 2 * self.w) / (2 * MU) ** 2
-        return (self.signals["forward"] + self.w + SMALL * self.v) / MU**2
+        return (self.signals["forward"] + self.w + len(self.point) * self.v) / MU**2
 
 
-def varying_noise() -> VaryingNoise:
-    """A quadratic behind the pool x ± b, V = 0.2; S, W and V are closed forms.
+def varying_noise(d: int) -> VaryingNoise:
+    """A saddle behind the pool x ± b, V = 0.2, d even; S, W and V are closed forms.
 
-    H turns and keeps lengths, so that ‖Hb‖ is 1.5 times the gradient's: one draw shared by several directions would
-    show.
+    H = diag(1, −1, …) keeps lengths, so that ‖Hb‖ is 1.5 times the gradient's: one draw shared by several directions
+    would show.
     """
-    rng = np.random.default_rng(1)
-    basis = np.linalg.qr(rng.normal(size=(SMALL, SMALL)))[0]
-    hessian = (basis * np.resize([1.0, -1.0], SMALL)) @ basis.T
-    point, gradient = rng.normal(size=SMALL), SLOPE * basis[:, 0]
-    v, turned, curvature = 0.2, (1.5 * SLOPE) ** 2, trace_and_square(hessian)
+    rng, curvatures = np.random.default_rng(1), np.resize([1.0, -1.0], d)
+    first, second = np.linalg.qr(rng.normal(size=(d, 2)))[0].T
+    point, gradient = rng.normal(size=d), SLOPE * first
+    v, turned = 0.2, (1.5 * SLOPE) ** 2
     along = np.sqrt(v) / SLOPE
-    shift = along * basis[:, 0] + np.sqrt(turned - along**2) * basis[:, 1]
-    bend = MU**4 / 4 * (SMALL + 4) * (curvature["tr"] ** 2 + 2 * curvature["tr2"])
-    signals = {
-        "forward": MU**2 * (SMALL + 2) * SLOPE**2 + bend,
-        "antithetic": 4 * MU**2 * (SMALL + 2) * SLOPE**2,
-    }
-    w = SMALL * v + MU**2 * (SMALL + 2) * turned
-    oracle = pool_oracle(quadratic(hessian, gradient - hessian @ point), np.stack([shift, -shift]))
-    return VaryingNoise(oracle, point, gradient, signals, w, v)
+    shift = along * first + np.sqrt(turned - along**2) * second
+    bend = MU**4 / 4 * (d + 4) * 2 * d  # tr H = 0 and tr H² = d
+    signals = {"forward": MU**2 * (d + 2) * SLOPE**2 + bend, "antithetic": 4 * MU**2 * (d + 2) * SLOPE**2}
+    w = d * v + MU**2 * (d + 2) * turned
+    saddle = diagonal_quadratic(curvatures, gradient - curvatures * point)
+    return VaryingNoise(pool_oracle(saddle, np.stack([shift, -shift])), point, gradient, signals, w, v)
 
 
-def _varying_noise() -> Iterator[Check]:
+def _varying_noise(d: int) -> Iterator[Check]:
     """One direction, and q of them with fresh or shared baselines."""
-    it = varying_noise()
-    forward = {"d": SMALL, "mu": MU, "S": it.signals["forward"], "W": it.w, "V": it.v}
+    it, instance, slow = varying_noise(d), f"saddle, shift pool, d = {d}", d > SMALL
+    forward = {"d": d, "mu": MU, "S": it.signals["forward"], "W": it.w, "V": it.v}
     antithetic = {"mu": MU, "S": it.signals["antithetic"], "W": it.w}
     for name, values in (("forward", forward), ("antithetic", antithetic)):
-        measure = second_moment(name, 1, MU, it.oracle, it.point, SAMPLES[SMALL])
-        yield Check(f"E2-{name}", "quadratic, shift pool", values, measure)
-    for q in (2, Q):
-        for name in ("forward", "forward-shared", "antithetic"):
+        measure = second_moment(name, 1, MU, it.oracle, it.point, SAMPLES[d])
+        yield Check(f"E2-{name}", instance, values, measure, slow=slow)
+    for q in (2, Q) if d == SMALL else (Q,):
+        for name in ("forward", "forward-shared", "antithetic") if d == SMALL else ("forward-shared",):
             values = {"q": q, "grad_mu": SLOPE, "M": it.single(name)}
-            measure = second_moment(name, q, MU, it.oracle, it.point, SAMPLES[SMALL])
-            yield Check("E2-shared", f"quadratic, shift pool, {name}, q = {q}", values, measure, slow=q < Q)
-    few = 3  # dimensions, in which the gradient is a good part of a noiseless estimate
+            measure = second_moment(name, q, MU, it.oracle, it.point, SAMPLES[d] // (3 if slow else 1))
+            yield Check("E2-shared", f"{instance}, {name}, q = {q}", values, measure, slow=slow or q < Q)
+
+
+def _directions_together() -> Iterator[Check]:
+    """Without noise and in few dimensions, in which the gradient is a good part of the estimate."""
+    few = 3
     slope = np.full(few, SLOPE / np.sqrt(few))
     measure = second_moment("antithetic", 2, MU, noisy_oracle(linear(slope), 0.0), np.zeros(few), SAMPLES[SMALL])
     yield Check(

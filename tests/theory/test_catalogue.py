@@ -13,7 +13,8 @@ from theory.bound import Assumption, Bound, Step
 from theory.catalogue import CATALOGUE, SECTIONS, find
 from theory.gamma_ratio import exact_gamma_ratio, float_gamma_ratio
 from theory.mean import Mean
-from theory.symbols import SYMBOLS, symbols
+from theory.statements import patches
+from theory.symbols import SYMBOLS, index, symbols, total
 from theory.verification import DIMENSIONS, TOLERANCE, check, relative_error, sample
 
 every_statement = pytest.mark.parametrize("bound", [pytest.param(b, id=b.label) for b in CATALOGUE.values()])
@@ -105,8 +106,11 @@ def test_a_formula_without_a_finite_value_says_what_it_needs():
     with pytest.raises(ValueError, match="K ≥ 2"):
         find("P2-scatter").exact(20, K=1)
     below_the_floor = {**values_at(find("C1-time-antithetic"), 12), "e": 1e-9}
-    with pytest.raises(ValueError, match="the target lies above the floor"):
+    with pytest.raises(ValueError, match="the target e lies between"):
         find("C1-time-antithetic")(**below_the_floor)
+    above_the_start = {**values_at(find("C1-time-antithetic"), 12), "e": 4e12}
+    with pytest.raises(ValueError, match="the target e lies between"):
+        find("C1-time-antithetic")(**above_the_start)
     with pytest.raises(ValueError, match="no finite value"):
         find("E4-noise")(d=3, mu=1e-200, Delta=1.0)
 
@@ -176,6 +180,35 @@ def test_a_formula_and_conclusion_that_are_wrong_together_are_caught(label):
         dataclasses.replace(bound, expr=wrong, steps=steps).derivation()
 
 
+@pytest.mark.parametrize(
+    ("label", "name", "wrong"),
+    [
+        ("P1-variance", "P1_VARIANCE", lambda entry, P: total(entry**3, P) + 7),
+        ("P1-variance", "P1_VARIANCE", lambda entry, P: total(entry, P) + 7),
+        ("P1-diversity", "P1_DIVERSITY", lambda entry, P: total(sympy.sqrt(entry), P)),
+        ("P1-worst", "P1_WORST", lambda entry, P: total(sympy.sqrt(entry), P)),
+        ("P1-worst", "P1_WORST", lambda entry, P: total(entry, P)),
+    ],
+)
+def test_the_induction_over_patches_refuses_another_sum(label, name, wrong, monkeypatch):
+    """Wrong wherever the derivation uses the formula, as where its definition in the source is changed."""
+    (P,) = symbols("P")
+    (entry,) = find(label).expr.atoms(sympy.Indexed)
+    monkeypatch.setattr(patches, name, wrong(entry, P))
+    assert "does not hold" in check(dataclasses.replace(find(label), expr=wrong(entry, P))).failure
+
+
+def test_a_sum_is_the_shorter_one_and_its_last_term():
+    P, entry = symbols("P V_p")
+    longer, last = total(entry, P), entry.subs(index, P - 1)
+    assert Step("split", total(entry, P - 1) + last, longer).holds()
+    assert Step("dropped", total(entry, P - 1), longer, "≤").holds()
+    assert not Step("too much", total(entry, P - 1) + 2 * last, longer).holds()
+    assert not Step("another entry", total(entry, P - 1) + entry.subs(index, P), longer).holds()
+    assert not Step("another sum", total(entry**2, P - 1) + last**2, longer).holds()
+    assert Step("empty", longer.subs(P, 0), sympy.S.Zero).holds()
+
+
 def test_false_trivial_and_missing_steps_are_caught():
     d, mu = symbols("d mu")
     honest = find("E7-forward")
@@ -202,7 +235,8 @@ def test_false_trivial_and_missing_steps_are_caught():
 def test_a_step_is_proved_or_says_where_it_is():
     standings = [step.standing for step in find("E4-antithetic").derivation()]
     assert [word for word in standings if word != "proved"] == [
-        "assumed, see P. Lévy (1951); T. Figiel, J. Lindenstrauss, V. Milman (1977), Theorem 2.1"
+        "assumed, see P. Lévy, Problèmes concrets d'analyse fonctionnelle (1951); T. Figiel, J. Lindenstrauss and "
+        "V. Milman, The dimension of almost spherical sections of convex bodies (1977), Theorem 2.1"
     ]
 
 

@@ -1,4 +1,4 @@
-"""C6: how an attacker answers a random defence, by the choice of the smoothing radius."""
+"""C6: how large a smoothing radius an attacker may choose, and that a larger one is better whatever the noise."""
 
 import sympy
 
@@ -13,9 +13,17 @@ d, mu, L0, V, eps = symbols("d mu L0 V eps")
 
 
 def _slope_in_radius(moment: sympy.Expr, slope: sympy.Expr, name: str) -> tuple[Step, ...]:
-    """M²L_μ, to which C2's bound on the steps is proportional, falls in μ, whatever V is."""
+    """L_μM² falls in μ, whatever V is: L_μ bounds the Lipschitz constant of ∇F̄_μ (S3), M² the second moment E‖g‖².
+
+    Over T steps of the best constant size the mean of E‖∇F̄_μ‖² is at most √(2RL_μM²/T), R = F̄_μ(x₀) − inf F̄_μ:
+    Nesterov and Spokoiny, Random gradient-free minimization of convex functions (2017), section 7.
+    """
     return (
-        Step(f"{name}: the slope of M²L_μ in μ", sympy.Derivative(S3_LIPSCHITZ * moment, mu), slope),
+        Step(
+            f"{name}: the slope in μ of L_μM², on which the bound √(2RL_μM²/T) on E‖∇F̄_μ‖² after T steps depends",
+            sympy.Derivative(S3_LIPSCHITZ * moment, mu),
+            slope,
+        ),
         Step("is negative: the larger the radius, the fewer steps the bound asks for", slope, sympy.S.Zero, "≤"),
     )
 
@@ -47,9 +55,10 @@ C6_RADIUS = eps / (L0 * sympy.sqrt(d))
 BOUNDS = (
     Bound(
         label="C6-radius",
-        name="best response, Lipschitz loss",
+        name="largest radius within a tolerance, Lipschitz loss",
         statement=(
-            "smoothing moves no L₀-Lipschitz loss by ε before μ = ε/(L₀√d); a Lipschitz bound on the steps falls in μ"
+            "smoothing moves no L₀-Lipschitz loss by ε before μ = ε/(L₀√d); up to there a larger μ is better: L_μM², "
+            "on which the bound √(2RL_μM²/T) on the mean E‖∇F̄_μ‖² over T steps depends, falls in μ"
         ),
         sense="lower",
         status="proven",

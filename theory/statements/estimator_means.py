@@ -56,17 +56,22 @@ def _smoothed_slope(second_moment: sympy.Expr, value: sympy.Expr, text: str) -> 
     return Step(text, sympy.Subs(sympy.Derivative(smoothed.doit(), x), x, 0), value)
 
 
-def _unbiased() -> tuple[Step, ...]:
+def unbiased() -> tuple[Step, ...]:
     """E g = ∇F̄_μ: by integration by parts along each coordinate, on exponentials and then for all losses."""
-    x, u, b = sympy.symbols("x u b", real=True)
+    x, u, b, s = sympy.symbols("x u b s", real=True)
     density = sympy.exp(-(u**2) / 2) / sympy.sqrt(2 * sympy.pi)
-    probe, whole = sympy.exp(b * (x + mu * u)), (u, -sympy.oo, sympy.oo)
+    mean = sympy.exp(s**2 / 2)
     return (
         *integration_by_parts(),
         Step(
+            "of a Gaussian u, E exp(su) = exp(s²/2)",
+            sympy.Integral(sympy.exp(s * u) * density, (u, -sympy.oo, sympy.oo)),
+            mean,
+        ),
+        Step(
             "along a coordinate, on the losses F̄ = exp(bx): E[(F̄(x+μu) − F̄(x))u]/μ is the slope of F̄_μ",
-            sympy.Integral((probe - sympy.exp(b * x)) * u / mu * density, whole),
-            sympy.Derivative(sympy.Integral(probe * density, whole), x),
+            sympy.exp(b * x) * sympy.Subs(sympy.Derivative(mean, s), s, b * mu) / mu,
+            sympy.Derivative(sympy.exp(b * x) * mean.subs(s, b * mu), x),
         ),
     )
 
@@ -80,7 +85,7 @@ def _law(along: sympy.Symbol, slope: sympy.Expr) -> tuple[sympy.Expr, dict]:
 
 def _alignment() -> tuple[Step, ...]:
     return (
-        *_unbiased(),
+        *unbiased(),
         Step(
             "along ∇F̄_μ, times its length: the noise of the defence has mean 0 given u",
             grad_mu * Mean(*_law(_ALONG, grad_mu)),
@@ -91,7 +96,7 @@ def _alignment() -> tuple[Step, ...]:
 
 def _norm() -> tuple[Step, ...]:
     return (
-        *_unbiased(),
+        *unbiased(),
         Step(
             "squared and summed over the axes: along ∇F̄_μ, and d − 1 across it where the slope is 0",
             Mean(*_law(_ALONG, grad_mu)) ** 2 + (d - 1) * Mean(*_law(_ACROSS, sympy.S.Zero)) ** 2,

@@ -7,6 +7,7 @@ from theory.lemmas import (
     cauchy_schwarz,
     gaussian_moment,
     integration_by_parts,
+    isoperimetry,
     poincare,
     popoviciu,
     variance_of_a_difference,
@@ -57,73 +58,71 @@ def _odd_and_lipschitz() -> tuple[Step, ...]:
     )
 
 
-def sharp_antithetic(conclusion: sympy.Expr, moment: sympy.Expr, on: tuple[Step, ...]) -> tuple[Step, ...]:
-    """E[φ²‖u‖²] ≤ L₀²E[u₁²‖u‖²] = L₀²·moment for a rotation-invariant u; `on` asserts the moments of its law.
-
-    On a sphere {φ ≥ s} and, as φ is odd, {φ ≤ −s} are equally large, and 2s/L₀ apart. Of all sets of one size a cap
-    grows least, so that a set of this size is at most the cap {L₀u₁ ≥ s}: φ² is no larger than (L₀u₁)² in law.
-    """
-    level = sympy.Symbol("s", positive=True)
-    above, below, lost = sympy.symbols("φ(u)−s −s−φ(w) c", nonnegative=True)
-    value = sympy.Symbol("x", nonnegative=True)
-    signal, noise = 4 * mu**2 * (L0**2 * moment - _LOST), d * V - _BELOW
+def _sharp_antithetic(conclusion: sympy.Expr, moment: Step, norm: Step) -> tuple[Step, ...]:
+    """E[φ²‖u‖²] ≤ L₀²E[u₁²‖u‖²] for a rotation-invariant u, of which `moment` asserts E[u₁²‖u‖²] and `norm` E‖u‖²."""
+    signal, noise = 4 * mu**2 * L0**2 * moment.right, norm.right * V
     return (
         *_odd_and_lipschitz(),
+        *isoperimetry(L0),
+        moment,
+        norm,
         Step(
-            "φ(u) ≥ s and φ(w) ≤ −s lie at least 2s/L₀ apart: L₀‖u−w‖ is φ(u) − φ(w) and a rest c ≥ 0",
-            2 * level / L0,
-            ((level + above) - (-level - below) + lost) / L0,
-            "≤",
-        ),
-        Step(
-            "isoperimetry: on the sphere of radius r, two opposite sets of one size so far apart are at most caps",
-            sympy.Symbol("P(φ ≥ s | ‖u‖ = r)"),
-            sympy.Symbol("P(L₀u₁ ≥ s | ‖u‖ = r)"),
-            "≤",
-            reference="P. Lévy (1951); T. Figiel, J. Lindenstrauss, V. Milman (1977), Theorem 2.1",
-        ),
-        Step(
-            "a second moment is 2s integrated against P(|φ| ≥ s): ∫2s ds up to x",
-            sympy.Integral(2 * level, (level, 0, value)),
-            value**2,
-        ),
-        *on,
-        Step(
-            "E[φ²‖u‖²] = L₀²E[u₁²‖u‖²] less something, and E[V‖u‖²] = dV less something, V a supremum",
-            antithetic_square(signal, noise, noise),
+            "E[φ²‖u‖²] = L₀²E[u₁²‖u‖²] less something, and E[V‖u‖²] = V E‖u‖² less something, V a supremum",
+            antithetic_square(signal - 4 * mu**2 * _LOST, noise - _BELOW, noise - _BELOW),
             conclusion,
             "≤",
+        ),
+        Step(
+            "nothing is lost on a linear loss along axis 1, φ = L₀u₁, with the same V everywhere",
+            antithetic_square(signal, noise, noise),
+            conclusion,
         ),
     )
 
 
-def _sphere_moment() -> Step:
+def gaussian_antithetic() -> tuple[Step, ...]:
+    """E4-antithetic: the sharp bound for Gaussian directions."""
+    return _sharp_antithetic(E4_ANTITHETIC, gaussian_moment(2, norm=1), gaussian_moment(norm=1))
+
+
+def _sphere_antithetic() -> tuple[Step, ...]:
     radius = sympy.Symbol("‖u‖²", positive=True)
-    return Step(
+    moment = Step(
         "on the sphere d coordinates share ‖u‖² = d equally: E[u₁²‖u‖²] = E‖u‖⁴/d",
         Mean(radius * radius / d, {radius**2: d**2}),
         d,
     )
+    coordinate = sympy.Symbol("u_i²", nonnegative=True)
+    return _sharp_antithetic(E4_SPHERE, moment, Step("and E‖u‖² = d E u_i²", d * Mean(coordinate, {coordinate: 1}), d))
 
 
 def _poincare_antithetic() -> tuple[Step, ...]:
     """With φ = (F̄(x+μu) − F̄(x−μu))/(2μ): odd, ‖∇φ‖ ≤ L₀, X = E[φ²‖u‖²]."""
     phi, slope = sympy.symbols("φ uᵀ∇φ", real=True)
-    X, s = sympy.symbols("X s", nonnegative=True)
-    parts = Mean(d * phi**2 + 2 * phi * slope, {phi**2: L0**2, phi * slope: L0 * sympy.sqrt(X)})
-    root = L0 * (1 + sympy.sqrt(d + 1))
+    X, s, less, lower = sympy.symbols("X s a b", nonnegative=True)
+    along, function = sympy.Symbol("u_i", real=True), sympy.Function("φ")
+    value, root = function(along), L0 * (1 + sympy.sqrt(d + 1))
+    largest = d * L0**2 + 2 * L0 * sympy.sqrt(X)
+    law = {phi**2: L0**2 - less, phi * slope: L0 * sympy.sqrt(X) - lower}
     signal, noise = (2 * mu * root) ** 2 - 4 * mu**2 * _LOST, d * V - _BELOW
     return (
         *_odd_and_lipschitz(),
         *integration_by_parts(),
+        Step(
+            "by parts along each axis, E[u_i·u_iφ²] is the mean of this slope: added up, X = E[dφ² + 2φ⟨u,∇φ⟩]",
+            sympy.Derivative(along * value**2, along),
+            value**2 + 2 * value * along * sympy.Derivative(value, along),
+        ),
         *poincare(),
         cauchy_schwarz(),
         Step(
-            ("by parts X = E[dφ² + 2φ⟨u,∇φ⟩]; Eφ² ≤ L₀² (Poincaré, φ odd), E|φ⟨u,∇φ⟩| ≤ L₀E|φ|‖u‖ ≤ L₀√X"),
-            parts,
-            d * L0**2 + 2 * L0 * sympy.sqrt(X),
+            "Eφ² = L₀² − a (Poincaré, φ odd, ‖∇φ‖ ≤ L₀) and E[φ⟨u,∇φ⟩] = L₀√X − b (at most L₀E|φ|‖u‖, Cauchy–Schwarz) "
+            "with a, b ≥ 0",
+            Mean(d * phi**2 + 2 * phi * slope, law),
+            largest,
+            "≤",
         ),
-        Step("X ≤ dL₀² + 2L₀√X bounds √X by the positive root", root**2, parts.doit().subs(X, root**2)),
+        Step("X ≤ dL₀² + 2L₀√X bounds √X by the positive root", root**2, largest.subs(X, root**2)),
         Step(
             ("beyond the root, √X = root + s, the inequality fails: X − dL₀² − 2L₀√X = s² + 2s(root − L₀) > 0"),
             (root + s) ** 2 - d * L0**2 - 2 * L0 * (root + s),
@@ -136,6 +135,7 @@ def _poincare_antithetic() -> tuple[Step, ...]:
             E4_POINCARE,
             "≤",
         ),
+        Step("by this much looser than E4-antithetic", E4_ANTITHETIC + 2 * sympy.sqrt(d + 1) * L0**2, E4_POINCARE),
     )
 
 
@@ -151,8 +151,8 @@ def _noise() -> tuple[Step, ...]:
 
 def _popoviciu() -> tuple[Step, ...]:
     low, middle = sympy.symbols("a m", real=True)
-    half = sympy.Symbol("m − (a+b)/2", real=True)
-    excess = (low + Delta - middle) * (middle - low)
+    half, coin = sympy.symbols("m−(a+b)/2 B", real=True)
+    excess, fair = (low + Delta - middle) * (middle - low), {coin: sympy.S.Half, coin**2: sympy.S.Half}
     return (
         *popoviciu(),
         Step(
@@ -161,6 +161,11 @@ def _popoviciu() -> tuple[Step, ...]:
             Delta**2 / 4 - half**2,
         ),
         Step("drop the square", Delta**2 / 4 - half**2, E4_POPOVICIU, "≤"),
+        Step(
+            "reached by two equally likely values, a + BΔ with B = 0 or 1: the mean square less the square of the mean",
+            Mean((low + coin * Delta) ** 2, fair) - Mean(low + coin * Delta, fair) ** 2,
+            E4_POPOVICIU,
+        ),
     )
 
 
@@ -229,7 +234,7 @@ BOUNDS = (
         expr=E4_ANTITHETIC,
         assumptions=(NORMAL, FRESH, LIPSCHITZ, SUPREMUM),
         source="derived here",
-        steps=lambda: sharp_antithetic(E4_ANTITHETIC, d + 2, (gaussian_moment(2, norm=1), gaussian_moment(norm=1))),
+        steps=gaussian_antithetic,
     ),
     Bound(
         label="E4-antithetic-sphere",
@@ -240,7 +245,7 @@ BOUNDS = (
         expr=E4_SPHERE,
         assumptions=(Assumption("u uniform on the sphere of radius √d"), FRESH, LIPSCHITZ, SUPREMUM),
         source="derived here",
-        steps=lambda: sharp_antithetic(E4_SPHERE, d, (_sphere_moment(),)),
+        steps=_sphere_antithetic,
     ),
     Bound(
         label="E4-antithetic-poincare",

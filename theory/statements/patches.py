@@ -1,11 +1,12 @@
 """P1: what drawing a purifier per patch, rather than one per image, does to diversity and variance."""
 
+from typing import Any
+
 import sympy
 
 from theory.bound import Assumption, Bound, Step
-from theory.lemmas import jensen, variance_of_a_difference
 from theory.mean import Mean, independent
-from theory.symbols import symbols, total
+from theory.symbols import index, symbols, total
 
 P, V, nu_p, V_p = symbols("P V nu_p V_p")
 
@@ -14,83 +15,86 @@ _INDEPENDENT = Assumption("each patch draws its purifier independently, by the l
 _LINEAR = Assumption("f is linear in the patch outputs: F = Σ_p a_p")
 
 
+def _of_fewer(formula: Any) -> Any:
+    """The formula for one patch less, P − 1."""
+    return formula.subs(P, P - 1)
+
+
+def _of_last(entry: Any) -> Any:
+    """The entry of the last of P patches."""
+    return entry.subs(index, P - 1)
+
+
+def _of_none(text: str, formula: sympy.Expr) -> Step:
+    """Where the induction over the number of patches starts."""
+    return Step(f"induction over the patches; {text}", formula.subs(P, 0), sympy.S.Zero)
+
+
 def _diversity() -> tuple[Step, ...]:
-    """‖m_ξ − m_ζ‖² is a sum over patches, and each patch draws its pair by the same law either way."""
-    whole, one, other = sympy.symbols("D x y", real=True)
-    so_far, square, product = sympy.symbols("E[D] E[x²] E[xy]", real=True)
-    law = {whole: so_far, one**2: square, other**2: square, one * other: product}
+    others, here = sympy.symbols("D_{P-1} D_p", nonnegative=True)
+    law = {others: _of_fewer(P1_DIVERSITY), here: _of_last(nu_p**2)}
     return (
+        _of_none("without any, two draws are not apart", P1_DIVERSITY),
         Step(
-            "one patch more, x and y of one law: its own moments are all that enters, none shared with the others",
-            Mean(whole + (one - other) ** 2, law),
-            so_far + 2 * square - 2 * product,
-        ),
-        variance_of_a_difference(),
-        _by_linearity(
-            "so the squared distance is a sum over patches, each with the law of its own pair",
-            nu_p**2,
+            "the squared distance of two draws is D_{P−1} over the first P−1 patches, its mean given by the formula, "
+            "and D_p in the last, its mean ν_p²: means add, whether the patches draw one purifier or each its own",
+            Mean(others + here, law),
             P1_DIVERSITY,
         ),
     )
 
 
-def _by_linearity(text: str, entry: sympy.Expr, formula: sympy.Expr) -> Step:
-    """P times the mean over a patch drawn uniformly is the sum over patches."""
-    drawn = sympy.Symbol("X_p", real=True)
-    return Step(text, P * Mean(drawn, {drawn: total(entry, P) / P}), formula)
-
-
 def _worst() -> tuple[Step, ...]:
-    most, further, short, shorter = sympy.symbols("M m s t", nonnegative=True)
-    pair = sympy.Symbol("X_p", real=True)
+    nearer, closer = sympy.symbols("s t", nonnegative=True)
+    others, here = _of_fewer(P1_WORST) ** 2, _of_last(nu_p**2)
     return (
+        _of_none("without any, two draws are not apart", P1_WORST),
         Step(
-            "one patch more: no pair of assignments is further apart than the worst in the others and the worst here",
-            (most - short) + (further - shorter),
-            most + further,
+            "the squared distance of two draws falls short of the worst by s ≥ 0 over the first P−1 patches and by "
+            "t ≥ 0 in the last: it is at most ν²",
+            (others - nearer) + (here - closer),
+            P1_WORST**2,
             "≤",
         ),
         Step(
-            "and one is as far apart, s = t = 0, as a patch may draw its worst pair whatever the others draw",
-            sympy.Subs((most - short) + (further - shorter), (short, shorter), (0, 0)),
-            most + further,
-        ),
-        Step(
-            "over all patches",
-            sympy.sqrt(P * Mean(pair, {pair: total(nu_p**2, P) / P})),
+            "and s = t = 0 occurs, as the last patch may draw its worst pair whatever the others draw",
+            sympy.Subs(sympy.sqrt((others - nearer) + (here - closer)), (nearer, closer), (0, 0)),
             P1_WORST,
         ),
     )
 
 
-def _variance_adds() -> tuple[Step, ...]:
-    whole, effect = sympy.symbols("S a", real=True)
-    mean, square, own, own_square = sympy.symbols("E[S] E[S²] E[a] E[a²]", real=True)
-    law = independent({whole: mean, whole**2: square}, {effect: own, effect**2: own_square})
+def _variance() -> tuple[Step, ...]:
+    others, here = sympy.symbols("F_{P-1} a_p", real=True)
+    mean, own = sympy.symbols("E[F_{P-1}] E[a_p]", real=True)
+    law = independent(
+        {others: mean, others**2: _of_fewer(P1_VARIANCE) + mean**2}, {here: own, here**2: _of_last(V_p) + own**2}
+    )
     return (
+        _of_none("without any, the loss does not vary", P1_VARIANCE),
         Step(
-            "one patch more, drawn independently: the variance of the sum grows by its own",
-            Mean((whole + effect) ** 2, law) - Mean(whole + effect, law) ** 2,
-            (square - mean**2) + (own_square - own**2),
+            "the loss is F_{P−1} of the first P−1 patches, its variance given by the formula, and a_p of the last, its "
+            "variance V_p, drawn independently: the mean square less the square of the mean grows by V_p",
+            Mean((others + here) ** 2, law) - Mean(others + here, law) ** 2,
+            P1_VARIANCE,
         ),
-        _by_linearity("so over all patches, from none", V_p, P1_VARIANCE),
     )
 
 
 def _ratio() -> tuple[Step, ...]:
-    whole, residual = sympy.symbols("Σx_p r_p", real=True)
+    """With a patch p that is drawn uniformly, P E x_p² is the sum of E x_p² over all patches."""
+    whole, rest = sympy.symbols("X r_p", real=True)
     spread = sympy.Symbol("E r_p²", nonnegative=True)
-    law = {whole**2: V, whole * residual: 0, residual**2: spread}
+    law = {whole**2: V, whole * rest: 0, rest**2: spread}
     return (
-        jensen(),
         Step(
-            (
-                "at a patch drawn uniformly the centred effect is Σx_p/P + r_p, E r_p = 0: P times "
-                "its mean square, Σ_p V_p, is at least V/P"
-            ),
-            P1_RATIO,
-            P * Mean((whole / P + residual) ** 2, law),
-            "≤",
+            "x_p: what patch p of one image-wise draw adds to the loss, less its mean; X = Σ_p x_p, so that E X² = V. "
+            "Write x_p = X/P + r_p: the r_p sum to 0, and so do their products with X",
+            P * Mean((whole / P + rest) ** 2, law),
+            V / P + P * spread,
+        ),
+        Step(
+            "patch-wise V = Σ_p V_p = Σ_p E x_p² (P1-variance), of which the r_p add", P1_RATIO, V / P + P * spread, "≤"
         ),
     )
 
@@ -134,7 +138,7 @@ BOUNDS = (
         expr=P1_VARIANCE,
         assumptions=(_CUT, _INDEPENDENT, _LINEAR),
         source="derived here",
-        steps=_variance_adds,
+        steps=_variance,
     ),
     Bound(
         label="P1-ratio",

@@ -35,8 +35,28 @@ def _mean() -> tuple[Step, ...]:
     )
 
 
+def _about_the_mean() -> tuple[Step, ...]:
+    """V_K of K Gaussian losses F_k = m + √V_∞·u_k, u ~ N(0, I_K), in two coordinates of u."""
+    member = sympy.Symbol("u_k", real=True)
+    level, added, squares = sympy.symbols("m Σ_ku_k ‖u‖²", real=True)
+    law, loss = {member: added / K, member**2: squares / K}, level + sympy.sqrt(V) * member
+    return (
+        Step(
+            "losses F_k = m + √V_∞·u_k, u ~ N(0, I_K), one drawn uniformly: mean square less square of the mean "
+            "is V_∞/K times ‖u‖² − ⟨u, e⟩², with the unit vector e = (1, …, 1)/√K, ⟨u, e⟩ = Σ_ku_k/√K",
+            Mean(loss**2, law) - Mean(loss, law) ** 2,
+            V / K * (squares - (added / sympy.sqrt(K)) ** 2),
+        ),
+        Step(
+            "a rotation takes e to the first axis and leaves N(0, I_K) and ‖u‖ unchanged: u₁ may stand for ⟨u, e⟩",
+            sympy.Symbol("law of ‖u‖² − ⟨u, e⟩²"),
+            sympy.Symbol("law of ‖u‖² − u₁²"),
+            reference="T. W. Anderson, An Introduction to Multivariate Statistical Analysis (2003), Theorem 2.4.1",
+        ),
+    )
+
+
 def _scatter() -> tuple[Step, ...]:
-    """K·V_K/V_∞ = ‖u‖² − u₁² for u ~ N(0, I_K) turned so that its first axis lies along (1, …, 1)."""
     whole, first = sympy.symbols("‖u‖² u₁²", nonnegative=True)
 
     def moment(powers: tuple[int, ...], norm: int) -> sympy.Expr:
@@ -45,14 +65,16 @@ def _scatter() -> tuple[Step, ...]:
     law = {whole: moment((), 1), first: moment((2,), 0)}
     law |= {whole**2: moment((), 2), first**2: moment((4,), 0), whole * first: moment((2,), 1)}
     mean, square = Mean(whole - first, law), Mean((whole - first) ** 2, law)
+    variance = (V / K) ** 2 * (square - mean**2)
     return (
+        *_about_the_mean(),
         gaussian_moment(norm=1),
         gaussian_moment(norm=2),
         gaussian_moment(4),
         gaussian_moment(2, norm=1),
-        Step("K Gaussian losses about their own mean: E(‖u‖² − u₁²)", mean, K - 1),
+        Step("mean of ‖u‖² − u₁²", mean, K - 1),
         Step("its variance", square - mean**2, 2 * (K - 1)),
-        Step("deviation over mean", sympy.sqrt((square - mean**2) / mean**2), P2_SCATTER),
+        Step("deviation of V_K over its mean", sympy.sqrt(variance / (V / K * mean) ** 2), P2_SCATTER),
     )
 
 

@@ -3,11 +3,10 @@
 from typing import Any
 
 import sympy
-from sympy.codegen.cfunctions import log1p
 
 from theory.bound import Assumption, Bound, Step
 from theory.direction_moments import gaussian
-from theory.geometric import partial_sum, power
+from theory.geometric import log_ratio, partial_sum, power
 from theory.lemmas import gaussian_moment
 from theory.mean import Mean
 from theory.statements.second_moments import CONSTANT, FRESH, antithetic_square, forward_square
@@ -39,13 +38,13 @@ def floor_of(noise: sympy.Expr) -> sympy.Expr:
 
 
 def _error_of(noise: sympy.Expr) -> Any:
-    return e0 * power(contraction(), t) + eta**2 * noise / q * partial_sum(contraction(), t)
+    return e0 * power(*_RATIO, t) + eta**2 * noise / q * partial_sum(*_RATIO, t)
 
 
 def _time_of(noise: sympy.Expr) -> sympy.Expr:
     floor = floor_of(noise)
-    log_rate: Any = log1p(-contraction())
-    return sympy.log((e0 - floor) / (e - floor)) / -log_rate
+    log_of_rate: Any = log_ratio(*_RATIO)
+    return sympy.log((e0 - floor) / (e - floor)) / -log_of_rate
 
 
 def _forward_square() -> Mean:
@@ -84,12 +83,17 @@ def _recursion(square: Mean, noise: sympy.Expr) -> tuple[Step, ...]:
     )
 
 
+def _never_negative() -> Step:
+    return Step("ρ is a sum of squares: never negative", sympy.S.Zero, C1_RATE, "≤")
+
+
 def _floor(square: Mean, noise: sympy.Expr) -> tuple[Step, ...]:
     fixed = sympy.Symbol("e_∞", real=True)
     return (
         *_recursion(square, noise),
+        _never_negative(),
         Step(
-            "the recursion contracts every distance from b/(1−r) by r",
+            "the recursion contracts every distance from b/(1−r) by r, 0 ≤ r < 1",
             _RATE * (fixed + _ADDED / (1 - _RATE)) + _ADDED - _ADDED / (1 - _RATE),
             _RATE * fixed,
         ),
@@ -111,8 +115,14 @@ def _error(square: Mean, noise: sympy.Expr) -> tuple[Step, ...]:
             _RATE * after + _ADDED,
         ),
         Step("and it starts at e₀", sympy.Subs(after, t, 0), e0),
+        Step("at r = 1 the formula is its limit, e₀ + bt", sympy.Limit(after, _RATE, 1), e0 + _ADDED * t),
         Step(
-            "with this ρ and b = η²B/q; at ρ = 1 the sum is its limit, t",
+            "which keeps to the recursion at r = 1",
+            sympy.Subs(_RATE * (e0 + _ADDED * t) + _ADDED, _RATE, 1),
+            e0 + _ADDED * (t + 1),
+        ),
+        Step(
+            "with this ρ and b = η²B/q",
             after.subs({_RATE: C1_RATE, _ADDED: eta**2 * noise / q}),
             _error_of(noise),
         ),
@@ -132,7 +142,7 @@ def _time(square: Mean, noise: sympy.Expr) -> tuple[Step, ...]:
             reached,
         ),
         Step(
-            "with this ρ and floor; log1p keeps its digits when ρ is near 1",
+            "with this ρ and floor",
             reached.subs({_HEIGHT: e0 - floor, _TARGET: e - floor, _RATE: C1_RATE}),
             _time_of(noise),
         ),
@@ -152,9 +162,10 @@ def _stability() -> tuple[Step, ...]:
     margin, excess = sympy.Symbol("s", real=True), sympy.Symbol("ρ − 1", nonnegative=True)
     return (
         *_rate(),
+        _never_negative(),
         Step(
             "at η = limit/(1+s), 1 − ρ = ηh·2s/(1+s): ρ < 1 below the limit, 1 at it, > 1 above",
-            contraction().subs(eta, C1_STABILITY / (1 + margin)),
+            (1 - C1_RATE).subs(eta, C1_STABILITY / (1 + margin)),
             C1_STABILITY / (1 + margin) * h * 2 * margin / (1 + margin),
         ),
         Step(
@@ -164,35 +175,33 @@ def _stability() -> tuple[Step, ...]:
             "≤",
         ),
         Step(
-            "below it every distance from b/(1−ρ) shrinks by ρ < 1",
+            "below it every distance from b/(1−ρ) shrinks by ρ, 0 ≤ ρ < 1",
             _RATE * (e + _ADDED / (1 - _RATE)) + _ADDED - _ADDED / (1 - _RATE),
             _RATE * e,
         ),
-        Step("solve 1 − ρ = 0 for η > 0", sympy.solve(sympy.expand(contraction() / eta), eta)[0], C1_STABILITY),
+        Step("solve 1 − ρ = 0 for η > 0", sympy.solve(sympy.expand((1 - C1_RATE) / eta), eta)[0], C1_STABILITY),
     )
 
 
 B_FORWARD = mu**2 * h**2 * d * (d + 2) * (d + 4) / 4 + 2 * d * V / mu**2
 B_ANTITHETIC = d * V / (2 * mu**2)
-C1_RATE = 1 - 2 * eta * h + eta**2 * h**2 * gain()
+C1_RATE = (1 - eta * h) ** 2 + eta**2 * h**2 * (d + 1) / q
+_RATIO = contraction(), C1_RATE
 C1_STABILITY = 2 / (h * gain())
 
 _STABLE = Assumption("stable step: ηh(1 + (d+1)/q) < 2", eta * h * gain() < 2, needed=True)
 
 
 def _target(noise: sympy.Expr) -> tuple[Assumption, ...]:
-    return (
-        _STABLE,
-        Assumption("the target lies above the floor, e > e_∞", e > floor_of(noise)),
-        Assumption("the target lies below the start, e < e₀", e < e0),
-    )
+    between = (e0 - e) * (e - floor_of(noise)) > 0
+    return _STABLE, Assumption("the target e lies between the start e₀ and the floor e_∞", between, needed=True)
 
 
 BOUNDS = (
     Bound(
         label="C1-rate",
         name="contraction per step",
-        statement="ρ = 1 − 2ηh + η²h²(1 + (d+1)/q), e_{t+1} = ρe_t + η²B/q",
+        statement="ρ = (1 − ηh)² + η²h²(d+1)/q, e_{t+1} = ρe_t + η²B/q",
         sense="equality",
         status="proven",
         expr=C1_RATE,

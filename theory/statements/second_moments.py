@@ -5,6 +5,7 @@ import sympy
 from theory.bound import Assumption, Bound, Step
 from theory.lemmas import gaussian_moment
 from theory.mean import Mean, independent
+from theory.statements.estimator_means import unbiased
 from theory.symbols import symbols
 
 d, q, mu, V, N, S, W, M, grad_mu = symbols("d q mu V N S W M grad_mu")
@@ -56,8 +57,9 @@ def _shared() -> tuple[Step, ...]:
     law = independent(one, other, {baseline: 0, baseline**2: V})
     crossed = Mean((D1 + n1 - baseline) * u1 * (D2 + n2 - baseline) * u2 / mu**2, law)
     return (
+        *unbiased(),
         Step(
-            "two directions, one coordinate: E[D u] = μg (E1), the baseline's variance meets E u₁ E u₂ = 0",
+            "two directions, one coordinate: E[D u] = μg as just shown, the baseline's variance meets E u₁ E u₂ = 0",
             crossed,
             slope**2,
         ),

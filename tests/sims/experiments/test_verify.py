@@ -27,16 +27,16 @@ def test_every_statement_has_a_certified_row(certified):
     assert {check.label for check in certified} == set(CATALOGUE)
 
 
-def test_bars_on_three_dimensions_are_rows(certified):
+def test_bars_on_two_dimensions_are_rows(certified):
     for label in ("E3-forward", "E3-antithetic", "C1-step-forward", "C1-step-antithetic"):
         names = " ".join(check.instance for check in certified if check.label == label)
-        assert all(f"d = {d}" in names for d in (12, 64, 784))
+        assert all(f"d = {d}" in names for d in (12, 784))
         assert "general H" in names
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("label", ["E3-forward", "E3-antithetic", "C1-step-forward", "C1-step-antithetic"])
-def test_bars_on_three_dimensions_hold_to_one_per_cent(label, certified):
+def test_bars_on_two_dimensions_hold_to_one_per_cent(label, certified):
     for check in (check for check in certified if check.label == label):
         row = run_check(jax.random.key(11), check)
         assert row.verdict.tight, check.instance

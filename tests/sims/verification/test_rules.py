@@ -41,7 +41,10 @@ def test_a_term_below_eight_errors_is_named():
     """2‖a‖² is 2 of 23.4: worth 8.5 errors of one per cent, and 4.3 of two."""
     assert complaints(rows(find("E3-antithetic"), 0.01)) == []
     lines = complaints(rows(find("E3-antithetic"), 0.02))
-    assert lines == ["E3-antithetic: the term 2*grad**2 stands at 4.3 standard errors at most, it needs 8"]
+    terms = "2*grad**2", "2 of d + 2"
+    assert lines == [
+        f"E3-antithetic: the term {one} stands at 4.3 standard errors at most, it needs 8" for one in terms
+    ]
 
 
 def test_a_bound_that_every_row_reaches_is_named():
@@ -60,8 +63,24 @@ def test_errors_of_arithmetic_are_no_deviations():
     assert mean_square_deviation(one)[1] == 0
 
 
-def test_the_terms_are_multiplied_out():
-    assert len(terms(find("E3-forward"))) == 7
+@pytest.mark.parametrize("count", [1, 3, 30])
+def test_few_deviations_may_be_as_large_as_chance_makes_them(count):
+    """Sums of `count` squares are drawn ten thousand times: not one is beyond what 4 standard errors allow."""
+    bound, draws = find("E3-antithetic"), np.random.default_rng(0).normal(size=(10_000, count))
+    check, limit = Check("E3-antithetic", "made", VALUES, lambda key: Estimate(0, 0)), bound(**VALUES)
+    sizes = np.sqrt(np.mean(draws**2, axis=1))
+    for size, complained in ((sizes.min(), False), (sizes.max(), False), (1.5 * max(sizes.max(), 4), True)):
+        made = [judged(check, Estimate(limit * (1 + 0.001 * size), 0.001 * limit), bound) for _ in range(count)]
+        assert any("standard errors are wrong" in line for line in complaints(made)) == complained
+
+
+def test_the_terms_are_multiplied_out_and_those_of_sums_within_are_among_them():
+    """(d+2)‖a‖² + (μ²/4)(d+4)(tr² + 2tr H²) + 2dV/μ²: 2 + 4 + 1 terms, and two of each of three factors."""
+    assert len(terms(find("E3-forward").expr)) == 7 + 6
+    assert [term.name for term in terms(find("E7-forward").expr)][1:] == ["1 of d + 1", "d of d + 1"]
+    time = {term.name.split(" of ")[-1] for term in terms(find("C1-time-antithetic").expr)}
+    assert {"d + 1", "1 + (d + 1)/q", "-eta*h + 1"} < time
+    assert all(" of d - 1" not in term.name for term in terms(find("C1-step-antithetic").expr))
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,19 @@ def test_the_error_keeps_its_digits_from_tiny_steps_to_beyond_the_stability_limi
         assert abs(exact / path[-1] - 1) < mpmath.mpf(10) ** -30
 
 
+@both
+@pytest.mark.parametrize("q", [10, 10**6, 10**12])
+@pytest.mark.parametrize("t", [0, 1, 3])
+def test_the_error_keeps_its_digits_where_a_step_almost_reaches_the_minimiser(variant, q, t):
+    """ηh = 1: what is left of the distance is (d+1)/q of it, tiny for many directions."""
+    values = {"d": 12, "q": q, "h": 0.5, "eta": 2.0}
+    rate = find("C1-rate")
+    assert abs(rate(**values) / rate.exact(40, **values) - 1) < 1e-14
+    assert rate(**values) == pytest.approx(13 / q, rel=1e-12)
+    bound, values = find(f"C1-{variant}"), values | {"mu": 0.01, "V": 0.03, "e0": 4.0, "t": t}
+    assert abs(bound(**values) / bound.exact(40, **values) - 1) < 1e-12
+
+
 def test_stability_limit_separates_decay_from_growth():
     d, q, h = 12, 3, 0.7
     limit = find("C1-stability")(d=d, q=q, h=h)
