@@ -21,6 +21,8 @@ from sims.verification.moment_bounds import (
 from sims.victims.objectives import cone, levels_oracle, linear, pool_oracle
 from theory.catalogue import find
 
+ON_THE_CONE = {SMALL: 4 * SAMPLES[SMALL], LARGE: SAMPLES[LARGE]}
+
 
 def checks() -> Iterator[Check]:
     """Rows of E5."""
@@ -57,7 +59,7 @@ def _on_the_cone(d: int, times: float) -> Iterator[Check]:
     threshold = 4 / (math.sqrt(16 * d + 28) + 4 * math.sqrt(d))
     ratio, spread = times * threshold, times * threshold * MU
     oracle = levels_oracle(cone(d, 1.0), np.array([-1, 1]) * spread / 2)
-    measure = second_moment("forward", 1, MU, oracle, np.zeros(d), 4 * SAMPLES[d])
+    measure = second_moment("forward", 1, MU, oracle, np.zeros(d), ON_THE_CONE[d])
     values, known = {"d": d, "mu": MU, "L0": 1.0, "nu": spread}, (d + 2 + ratio**2 / 2) / _recalled(d, ratio)
     name = f"cone, two losses, ν at {times:g} × threshold" + _large(d)
     yield Check("E5-loss", name, values, measure, known, slow=d > SMALL)
