@@ -3,6 +3,7 @@
 from figures import scans
 from figures.plot import Plot
 from figures.plots import (
+    claims,
     convergence,
     diversity,
     loss_surface,
@@ -19,6 +20,7 @@ PLOTS: dict[str, Plot] = {
     "noise-variance": noise_variance.PLOT,
     "tightness": tightness.PLOT,
     "robust-accuracy": robust_accuracy.PLOT,
+    "claims": claims.PLOT,
     "scans": scans.PLOT,
     "loss-surface": loss_surface.PLOT,
 }

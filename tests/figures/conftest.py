@@ -81,6 +81,7 @@ def attack():
         "clean": (("image", *pixels[3:]), rng.random((20, *scan))),
         "label": ("image", np.arange(20) % 7),
         "randomized": ("defense", [False, True, True]),
+        "fooled": (dims, np.where(success, rng.integers(0, 11, shape), 0)),
     }
     attacks = ["nes", "square", "null"]
     rows = [_attack_row(a, d, i, j) for j, a in enumerate(attacks) for i, d in enumerate(DEFENSES)]

@@ -1,8 +1,11 @@
 """The records that are shipped draw the pictures that are shipped beside them."""
 
+import json
+
 import numpy as np
 import pytest
 
+from figures.plots import claims
 from figures.registry import PLOTS
 from sims.records import read
 from tests.paths import SHIPPED as DATA
@@ -46,3 +49,15 @@ def test_noise_on_cifar10_reaches_its_limit():
     data = read(DATA / "cifar10" / "diversity").data
     ratio = data.noise_variance.sum("image") / data.noise_limit.sum("image")
     assert abs(float(ratio.sel(noise_level=1e-4)) - 1) <= 0.05
+
+
+def test_what_attacks_claim_of_a_random_defence_is_drawn_from_the_shipped_report():
+    """Its arrays are not shipped; no claim is above what fresh draws leave, but for 5 %, the width of an interval."""
+    report = json.loads((DATA / "random-victims" / "linf" / "manifest.json").read_text())["report"]
+    panels = claims.by_defense(report["rows"])
+    assert list(panels) == ["gaussian-noise:std=0.1", "patchwise-purifier"]
+    assert all(len(rows) == 16 for rows in panels.values())
+    for row in report["rows"]:
+        assert row["robust_accuracy"] <= row["robust_average_of_n"] + 0.05
+    assert len(claims.drawn(report, "cnn on digits").axes) == 2
+    assert (DATA / "random-victims" / "claims.png").stat().st_size > 10_000

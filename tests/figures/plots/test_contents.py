@@ -281,7 +281,35 @@ def content(figure):
     return np.concatenate(drawn)
 
 
-@pytest.mark.parametrize("name", PLOTS)
+def test_a_changed_report_changes_what_is_drawn_from_it(drawn, record):
+    assert set(PLOTS) - set(PERTURBED) == {"claims"}
+    figure, found = drawn("claims")
+    changed = record("attack")
+    changed.manifest["report"]["rows"][1]["robust_average_of_n"] = 0.97
+    again = PLOTS["claims"].draw({**found, "attack": changed})
+    assert places(figure) != places(again)
+
+
+def places(figure):
+    return [float(x) for axes in figure.axes for line in axes.get_lines() for x in np.atleast_1d(line.get_xdata())]
+
+
+def test_claims_stand_beside_fresh_draws_of_the_same_attack(drawn):
+    """Defences that were drawn once have no panel; the lowest claim stands on top; every mark is at its number."""
+    figure, found = drawn("claims")
+    rows = found["attack"].manifest["report"]["rows"]
+    assert [axes.get_title() for axes in figure.axes] == ["random purifier", "patchwise purifier"]
+    for axes in figure.axes:
+        names = [label.get_text() for label in axes.get_yticklabels()]
+        assert names == ["null", "square", "nes"]
+        for place, name in enumerate(names):
+            [row] = [r for r in rows if (r["attack"], r["defense"].replace("-", " ")) == (name, axes.get_title())]
+            shown = {float(x) for line in axes.get_lines() for x, y in zip(*line.get_data(), strict=True) if y == place}
+            for number in ("robust_accuracy", "robust_average_of_n", "robust_worst_of_n"):
+                assert min(abs(x - 100 * row[number]) for x in shown) < 1e-9
+
+
+@pytest.mark.parametrize("name", PERTURBED)
 def test_negative_control_a_changed_record_changes_the_figure(name, drawn, record):
     experiment, variable = PERTURBED[name]
     figure, found = drawn(name)
