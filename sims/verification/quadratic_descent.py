@@ -64,7 +64,7 @@ def _errors(d: int, name: str) -> Iterator[Check]:
 
 def _floor(d: int, name: str) -> Check:
     """The mean of late steps, from the minimiser, or on the floor where it takes too many steps to reach."""
-    walk = _round(d, name, 0.3)._replace(steps=150, chains=max(CHAINS[d] // 8, 64))
+    walk = _round(d, name, 0.3)._replace(steps=40 if d == LARGE else 150, chains=max(CHAINS[d] // 8, 64))
     height = np.sum(_recursion_floor(d, name, walk.step_size, Q)) if d == LARGE else 0.0
     walk = walk._replace(start=np.full(d, np.sqrt(height / d)))
     measure = late_mean(walk, squared_length)

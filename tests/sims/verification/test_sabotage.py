@@ -70,7 +70,7 @@ def typed_in(bound: Bound) -> Bound:
     return replace(bound, steps=steps)
 
 
-REFUSALS = "does not hold", "the derivation ends in", "float64 is off by"
+REFUSALS = "does not hold", "says nothing", "the derivation ends in", "float64 is off by"
 
 
 def refused(failure: str) -> bool:
