@@ -1,7 +1,8 @@
 """The trained pool of purifiers as defences: one member, the average of all, a random one per image or per patch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import PyTree
 
 from defenses.commands.ranges import check_counts
 from defenses.data.dataset import training_images
+from defenses.defense import Defense
 from defenses.evaluation import accuracy
 from defenses.model import defended
 from defenses.purifiers import convolutional, family
@@ -92,30 +94,31 @@ def _first(settings: Pool, pool: PurifierFamily) -> PurifierFamily:
     return pool if settings.members == pool.size else family.members(pool, np.arange(settings.members))
 
 
+def _random(settings: type, choice: Callable[[PurifierFamily, Any], Defense], what: str) -> Method:
+    """A row of the table: a random choice among the pool's first members; choice: (they, settings) -> the defence."""
+    return Method(
+        settings,
+        lambda settings, pool: choice(_first(settings, pool), settings),
+        f"{SOURCE}{what}, after arXiv 2401.10586",
+        randomized=True,
+        train=trained,
+    )
+
+
 MEMBER = Method(
     Member, lambda settings, pool: family.member(pool, settings.member), SOURCE + "one alone", train=trained
 )
 AVERAGE = Method(
     Pool, lambda settings, pool: family.average(_first(settings, pool)), SOURCE + "their mean image", train=trained
 )
-RANDOM = Method(
-    Pool,
-    lambda settings, pool: family.random_choice(_first(settings, pool)),
-    SOURCE + "one per query, after arXiv 2401.10586",
-    randomized=True,
-    train=trained,
-)
-PATCHWISE = Method(
+RANDOM = _random(Pool, lambda pool, _: family.random_choice(pool), "one per query")
+PATCHWISE = _random(
     Patchwise,
-    lambda settings, pool: family.patchwise_choice(_first(settings, pool), settings.patch_size),
-    SOURCE + "one per patch and query, after arXiv 2401.10586",
-    randomized=True,
-    train=trained,
+    lambda pool, settings: family.patchwise_choice(pool, settings.patch_size),
+    "one per patch and query",
 )
-LOCAL = Method(
+LOCAL = _random(
     Patchwise,
-    lambda settings, pool: family.local_choice(_first(settings, pool), settings.patch_size),
-    SOURCE + "one per patch and query, which sees its patch alone, after arXiv 2401.10586",
-    randomized=True,
-    train=trained,
+    lambda pool, settings: family.local_choice(pool, settings.patch_size),
+    "one per patch and query, which sees its patch alone",
 )
