@@ -10,9 +10,8 @@ from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Dataset, training_images
-from defenses.training.batches import with_replacement
-from defenses.training.recipe import adam
-from defenses.training.training import Training, plain
+from defenses.training.small import small_training
+from defenses.training.training import Training
 
 
 @dataclass(frozen=True)
@@ -71,15 +70,15 @@ def training(recipe: Recipe, dataset: Dataset, seed: int) -> Training:
         noisy = moved + recipe.noise * jax.random.normal(noise_key, images.shape, images.dtype)
         return optax.softmax_cross_entropy_with_integer_labels(logits(params, noisy), labels).mean()
 
-    split = training_images(dataset)
-    return Training(
-        name="cnn",
-        split=split,
-        initial=lambda: initial(recipe, dataset, seed),
-        batches=with_replacement(jax.random.key(seed), len(split.labels), recipe.batch_size),
+    return small_training(
+        "cnn",
+        training_images(dataset),
+        lambda: initial(recipe, dataset, seed),
+        loss,
+        seed=seed,
         steps=recipe.steps,
-        loss=plain(loss),
-        optimizer=adam(recipe.learning_rate, recipe.steps),
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
     )
 
 

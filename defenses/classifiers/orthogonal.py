@@ -17,9 +17,8 @@ from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Dataset, training_images
-from defenses.training.batches import with_replacement
-from defenses.training.recipe import adam
-from defenses.training.training import Training, plain
+from defenses.training.small import small_training
+from defenses.training.training import Training
 
 LAYERS = ("first", "second", "head")
 
@@ -116,15 +115,17 @@ def training(recipe: Recipe, dataset: Dataset, seed: int) -> Training:
     def loss(params, _, images, labels):
         return optax.softmax_cross_entropy_with_integer_labels(logits(params, images), labels).mean()
 
-    split = training_images(dataset)
-    return Training(
-        name="orthogonal",
-        split=split,
-        initial=lambda: initial(recipe, dataset, seed),
-        batches=with_replacement(jax.random.key(seed), len(split.labels), recipe.batch_size),
+    training = small_training(
+        "orthogonal",
+        training_images(dataset),
+        lambda: initial(recipe, dataset, seed),
+        loss,
+        seed=seed,
         steps=recipe.steps,
-        loss=plain(loss),
-        optimizer=adam(recipe.learning_rate, recipe.steps),
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+    )
+    return training._replace(
         trainable={name: jax.tree.map(lambda _, moves=name in LAYERS: moves, part) for name, part in start.items()},
         project=lambda params: _with_weights(params, _newton_schulz),
         finish=lambda params: _with_weights(params, _polar),

@@ -96,9 +96,3 @@ def training_images(dataset: Dataset) -> Split:
     if dataset.train is None:
         raise ValueError(f"dataset must have images to train on, {dataset.name} has none here")
     return dataset.train
-
-
-def training_split(dataset: Dataset) -> Split:
-    """The images to fit on, decoded as one float32 array; raises as `training_images` does."""
-    split = training_images(dataset)
-    return Split(split.images[:], split.labels)

@@ -16,9 +16,8 @@ from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Dataset, training_images
 from defenses.purifiers.family import PurifierFamily, family_of
 from defenses.purifiers.perturbations import PERTURBATIONS
-from defenses.training.batches import with_replacement
-from defenses.training.recipe import adam
-from defenses.training.training import Training, plain
+from defenses.training.small import small_training
+from defenses.training.training import Training
 
 NAME = "purifier"
 
@@ -94,16 +93,15 @@ def training(recipe: Recipe, dataset: Dataset, victim: Classifier, seed: int) ->
         inputs = images + amplitudes * jnp.stack([directions[kind] for kind in kinds])
         return jnp.square(jax.vmap(purify)(params, inputs) - images).mean((1, 2, 3, 4)).sum()
 
-    split = training_images(dataset)
-    size = max(recipe.images, recipe.windows // math.prod(dataset.image_shape[:2]))
-    return Training(
-        name="purifiers",
-        split=split,
-        initial=lambda: initial(recipe, dataset.image_shape[-1], seed),
-        batches=with_replacement(jax.random.key(seed), len(split.labels), size),
+    return small_training(
+        "purifiers",
+        training_images(dataset),
+        lambda: initial(recipe, dataset.image_shape[-1], seed),
+        loss,
+        seed=seed,
         steps=recipe.steps,
-        loss=plain(loss),
-        optimizer=adam(recipe.learning_rate, recipe.steps),
+        batch_size=max(recipe.images, recipe.windows // math.prod(dataset.image_shape[:2])),
+        learning_rate=recipe.learning_rate,
     )
 
 

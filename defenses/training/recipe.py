@@ -53,11 +53,6 @@ def optimizer_of(recipe: Recipe, steps_per_epoch: int, trainable: PyTree) -> opt
     return optax.chain(decay, optax.sgd(schedule, MOMENTUM, nesterov=True))
 
 
-def adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
-    """Adam under a cosine from the rate to 0, for the small networks of this project."""
-    return optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
-
-
 def trainable_split(recipe: Recipe, dataset: Dataset) -> Split:
     """What the recipe trains on; raises ValueError when there is nothing, or its numbers are out of range."""
     split = training_images(dataset)

@@ -39,7 +39,9 @@ class Stepping(NamedTuple):
 
     def start(self) -> State:
         """The state before the first step."""
-        return started(self.training, self.training.initial())
+        params = self.training.initial()
+        average = params if self.training.average else ()
+        return State(params, self.training.optimizer.init(params), average, jnp.int32(0))
 
     def step(self, state: State, place: int, order: Any, rows: Rows) -> tuple[State, Figures]:
         """State and figures after the batch at that place of the round's `order`, perturbed by the adversary."""
@@ -47,11 +49,6 @@ class Stepping(NamedTuple):
         if self.training.ascent is not None:
             images = self.training.ascent.perturbed(state.params, key, images, labels)
         return self.update(state, key, images, labels)
-
-
-def started(training: Training, params: PyTree) -> State:
-    """The state before the first step from these params."""
-    return State(params, training.optimizer.init(params), params if training.average else (), jnp.int32(0))
 
 
 def result(training: Training, state: State) -> PyTree:

@@ -1,17 +1,14 @@
 """The record of a training: all that the trainer knows of what it trains."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from defenses.data.dataset import Split
 from defenses.training.adversarial import Ascent
-from defenses.training.batches import Batches
-
-Images = Float[Array, "n h w c"]
-Labels = Int[Array, " n"]
+from defenses.training.batches import Batches, Images, Labels
 
 
 class Seen(NamedTuple):
@@ -58,12 +55,3 @@ class Training(NamedTuple):
     ascent: Ascent | None = None
     evaluate: Callable[[PyTree], Mapping[str, float]] | None = None
     precision: str = "float32"
-
-
-def plain(loss: Callable[[PyTree, Key[Array, ""], Images, Labels], Float[Array, ""]]) -> Loss:
-    """The loss of a network without batch statistics, which tells nothing beside its value."""
-
-    def told(params: PyTree, *batch: Any) -> tuple[Float[Array, ""], Seen]:
-        return loss(params, *batch), Seen(params, {})
-
-    return told

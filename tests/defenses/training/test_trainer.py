@@ -1,5 +1,9 @@
 """The trainer on losses whose descent is known by hand, and its way back after an interruption."""
 
+import io
+import re
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +12,10 @@ import pytest
 
 from defenses.data.dataset import Split
 from defenses.training import checkpoints, trainer
-from defenses.training.batches import with_replacement
+from defenses.training.small import small_training
 from defenses.training.steps import Stepping
 from defenses.training.trainer import Diverged, train
-from defenses.training.training import Seen, Training, plain
+from defenses.training.training import Seen
 
 SPLIT = Split(np.linspace(0, 1, 8, dtype=np.float32).reshape(8, 1, 1, 1), np.arange(8, dtype=np.int32))
 
@@ -23,10 +27,11 @@ def noisy(params, key, images, labels):
 
 
 def made(steps=250, loss=noisy, optimizer=None, **changes):
-    batches = with_replacement(jax.random.key(0), 8, 4)
     start = {"a": jnp.zeros(2), "b": jnp.full(3, 4.0)}
-    training = Training("quadratic", SPLIT, lambda: start, batches, steps, plain(loss), optimizer or optax.adam(0.05))
-    return training._replace(**changes)
+    training = small_training(
+        "quadratic", SPLIT, lambda: start, loss, seed=0, steps=steps, batch_size=4, learning_rate=0.05
+    )
+    return training._replace(optimizer=optimizer or optax.adam(0.05), **changes)
 
 
 def equal(a, b):
@@ -87,6 +92,20 @@ def test_it_is_evaluated_after_every_round(tmp_path, capsys):
     assert f"b {history[1]['b']:.4f}" in shown[1]
 
 
+def test_progress_shows_the_figures_as_numbers(tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "120")
+    train(made(100), tmp_path)
+    shown = terminal.getvalue()
+    assert re.search(r"steps, loss \d+\.\d{4}", shown)
+    assert "Array" not in shown
+
+
 @pytest.fixture
 def kept_always(monkeypatch):
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
@@ -137,7 +156,7 @@ def test_a_damaged_state_is_named(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("kept_always")
 def test_the_state_of_another_training_is_named(tmp_path, monkeypatch):
     stopped(made(), tmp_path / "state", monkeypatch, 1)
-    other = made()._replace(initial=lambda: {"c": jnp.zeros(5)}, loss=plain(lambda params, *_: params["c"].sum()))
+    other = made(loss=lambda params, *_: params["c"].sum(), initial=lambda: {"c": jnp.zeros(5)})
     with pytest.raises(ValueError, match="is damaged or foreign"):
         train(other, tmp_path / "state")
 
