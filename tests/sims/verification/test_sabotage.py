@@ -200,8 +200,8 @@ SABOTAGES = {
     "half of V in E2-forward": Sabotage(
         {SECOND: [("E2_FORWARD = (S + W + d * V)", "E2_FORWARD = (S + W + d * V / 2)")]}, "E2-forward"
     ),
-    "no tr H² in E3-forward": Sabotage(
-        {QUADRATIC: [("(d + 4) * (tr**2 + 2 * tr2) / 4 + 2 * d * V", "(d + 4) * tr**2 / 4 + 2 * d * V")]},
+    "half of tr H² in E3-forward": Sabotage(
+        {QUADRATIC: [("(d + 4) * (tr**2 + 2 * tr2) / 4 + 2 * d * V", "(d + 4) * (tr**2 + tr2) / 4 + 2 * d * V")]},
         "E3-forward",
     ),
     "no −‖∇F̄_μ‖²/q in E2-shared": Sabotage(
