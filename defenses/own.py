@@ -29,7 +29,7 @@ from defenses.data.dataset import Dataset
 from defenses.defense import Defense
 from defenses.files.python_sources import python_sources
 from defenses.model import Model, hosted, say_of_probabilities, undefended
-from defenses.names import Choice, with_settings
+from defenses.options.names import Choice, with_settings
 from defenses.purifiers.method import Method, NoSettings
 
 MARK = ".py:"

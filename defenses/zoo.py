@@ -21,7 +21,7 @@ from defenses.evaluation import accuracy
 from defenses.files.folders import Folders
 from defenses.files.resize import Resize
 from defenses.model import Model, undefended
-from defenses.names import Choice, several
+from defenses.options.names import Choice, several
 from defenses.own import is_own, own, tried_model
 from defenses.purifiers import pool
 from defenses.purifiers.family import PurifierFamily

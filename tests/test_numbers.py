@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defenses.command_line import answer as complaint
-from defenses.names import read_number
+from defenses.options.names import read_number
 from defenses.purifiers.table import DEFENSES
 from sims.attacks.attack import Threat
 from sims.attacks.table import ATTACKS

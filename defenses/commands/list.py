@@ -34,7 +34,7 @@ class List:
 
 def _defenses() -> list[dict[str, Any]]:
     """A row per defence: name, settings with their defaults, whether it is random, its passes, its source."""
-    from defenses.names import defaults
+    from defenses.options.names import defaults
     from defenses.purifiers.table import DEFENSES
 
     return [

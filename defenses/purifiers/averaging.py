@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
-from defenses.commands.ranges import check_counts
 from defenses.model import AVERAGES, mean_of
+from defenses.options.ranges import check_counts
 from defenses.purifiers.method import Method
 
 

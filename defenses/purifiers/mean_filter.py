@@ -6,8 +6,8 @@ from operator import add
 
 import jax.numpy as jnp
 
-from defenses.commands.ranges import check_at_most
 from defenses.defense import Defense
+from defenses.options.ranges import check_at_most
 from defenses.purifiers.method import Method
 
 LARGEST = 999  # every step of the window is an addition of its own

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from defenses.commands.ranges import check_counts
 from defenses.data.dataset import training_images
 from defenses.defense import Defense
 from defenses.evaluation import accuracy
 from defenses.model import defended
+from defenses.options.ranges import check_counts
 from defenses.purifiers import convolutional, family
 from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.method import Method, Site

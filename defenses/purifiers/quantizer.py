@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from defenses.commands.ranges import check_counts
 from defenses.defense import Defense
+from defenses.options.ranges import check_counts
 from defenses.purifiers.method import Method
 
 

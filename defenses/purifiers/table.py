@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from defenses.defense import Defense, compose
 from defenses.model import Model, bare, changed, defended
-from defenses.names import Choice, one, read, several
+from defenses.options.names import Choice, one, read, several
 from defenses.own import is_own, own, tried_defense
 from defenses.purifiers import averaging, gaussian_noise, identity, jpeg, mean_filter, pool, quantizer
 from defenses.purifiers.method import Method, Site

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float, Key
 
-from defenses.commands.ranges import check_counts
-from defenses.names import NumberOption
+from defenses.options.names import NumberOption
+from defenses.options.ranges import check_counts
 from sims.attacks.ball import Norm
 from sims.victims.oracle import Answer
 

@@ -8,8 +8,8 @@ import dataclasses
 import functools
 from typing import Annotated
 
-from defenses.commands.ranges import check_counts
-from defenses.names import Choice, read, several
+from defenses.options.names import Choice, read, several
+from defenses.options.ranges import check_counts
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.decision import boundary, geoda, hop_skip_jump, rays, sign_opt
 from sims.attacks.method import Method

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from defenses.commands.ranges import check_counts
+from defenses.options.ranges import check_counts
 from sims.attacks.attack import Attack
 from sims.engine.arguments import checked
 from sims.engine.checkpoint import fingerprint, load_state, save_state

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from defenses.names import one
+from defenses.options.names import one
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 import tyro
 import xarray as xr
 
-from defenses.commands.ranges import check_at_least, check_positive
 from defenses.data.sources import image_shape
 from defenses.model import Model
+from defenses.options.ranges import check_at_least, check_positive
 from defenses.purifiers.table import DefenseOptions, defense_choices
 from sims.attacks.estimators.estimator import antithetic
 from sims.experiments.experiment import (

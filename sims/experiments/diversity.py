@@ -10,8 +10,8 @@ import tyro
 import xarray as xr
 
 from defenses import zoo
-from defenses.commands.ranges import check_positive
 from defenses.data.sources import image_shape
+from defenses.options.ranges import check_positive
 from defenses.purifiers.table import DefenseOptions
 from sims.experiments.experiment import (
     Context,

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-from defenses.commands.ranges import check_counts, check_different
 from defenses.files.folders import Folders
+from defenses.options.ranges import check_counts, check_different
 from sims.attacks.attack import Threat
 from sims.engine.checkpoint import fingerprint
 from sims.records import Record, settings_of

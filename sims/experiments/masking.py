@@ -14,7 +14,7 @@ import tyro
 import xarray as xr
 
 from defenses.data.sources import image_shape
-from defenses.names import NumberOption
+from defenses.options.names import NumberOption
 from defenses.purifiers.table import DefenseOptions, defense_choices
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball

@@ -11,9 +11,9 @@ import numpy as np
 import tyro
 import xarray as xr
 
-from defenses.commands.ranges import check_at_least, check_positive
 from defenses.data.sources import image_shape
 from defenses.model import Model, bare
+from defenses.options.ranges import check_at_least, check_positive
 from defenses.purifiers.table import Chain, DefenseOptions, defense_choices
 from sims.attacks.estimators.estimator import build_estimator
 from sims.experiments.experiment import (

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from defenses.model import Model
-from defenses.names import Choice
+from defenses.options.names import Choice
 from sims.victims.losses import margin_loss
 from theory.catalogue import find
 

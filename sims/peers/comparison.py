@@ -15,7 +15,7 @@ import xarray as xr
 
 from defenses.files.folders import Folders
 from defenses.model import Model
-from defenses.names import NumberOption
+from defenses.options.names import NumberOption
 from defenses.purifiers.table import DefenseOption, read_defense
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball, lengths

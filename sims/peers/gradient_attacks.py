@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from defenses.names import Choice
+from defenses.options.names import Choice
 from sims.attacks.ball import Norm
 from sims.white_box.table import read_white_box
 

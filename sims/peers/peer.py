@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from defenses.names import Choice
+from defenses.options.names import Choice
 from sims.attacks.ball import Norm
 from sims.peers.account import Account, BudgetSpent
 from sims.peers.adapter import CountingVictim

@@ -15,7 +15,7 @@ import tyro
 import xarray as xr
 
 from defenses.files.folders import Folders
-from defenses.names import NumberOption
+from defenses.options.names import NumberOption
 from sims.attacks.attack import Threat
 from sims.attacks.ball import check_ball, lengths
 from sims.engine.run import Schedule

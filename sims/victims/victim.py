@@ -14,14 +14,14 @@ import numpy as np
 from defenses import zoo
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.network import network_classifier, template
-from defenses.commands.ranges import check_different
 from defenses.data.dataset import Split, digest
 from defenses.data.normalization import UNCHANGED
 from defenses.data.sources import image_shape, own_folder
 from defenses.evaluation import predictions
 from defenses.files.folders import Folders
 from defenses.model import Model
-from defenses.names import Choice
+from defenses.options.names import Choice
+from defenses.options.ranges import check_different
 from defenses.own import own_sources
 from defenses.purifiers.table import Chain
 from defenses.weights.file import weights_file

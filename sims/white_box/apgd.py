@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from optax.tree_utils import tree_where
 
-from defenses.commands.ranges import check_at_most, check_counts
+from defenses.options.ranges import check_at_most, check_counts
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.ball import Norm, check_ball, project, unit
 from sims.attacks.method import Method

@@ -5,7 +5,7 @@ As if every defence were random: a deterministic one is asked and judged once wh
 
 from collections.abc import Sequence
 
-from defenses.names import Choice
+from defenses.options.names import Choice
 from sims.white_box.restarts import runs_of
 from sims.white_box.table import is_white_box
 

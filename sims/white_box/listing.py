@@ -4,7 +4,7 @@ from json import dumps
 from typing import Any
 
 from defenses.commands.tables import print_table, written
-from defenses.names import defaults
+from defenses.options.names import defaults
 from sims.attacks.method import Method
 from sims.white_box.table import ENSEMBLE, LAST, WHITE_BOX, Shared
 

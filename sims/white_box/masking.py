@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from defenses.names import Choice
+from defenses.options.names import Choice
 from sims.attacks.ball import Norm
 from sims.white_box.table import read_white_box
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from defenses.commands.ranges import check_counts
+from defenses.options.ranges import check_counts
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.ball import check_ball, project, unit
 from sims.attacks.method import Method

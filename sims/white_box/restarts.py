@@ -20,7 +20,7 @@ from jaxtyping import Array, Int, Key
 
 from defenses.data.inputs import as_images, as_labels
 from defenses.model import Model
-from defenses.names import Choice
+from defenses.options.names import Choice
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.table import build_attack
 from sims.engine.run import Result, Schedule, run_attack

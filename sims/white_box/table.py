@@ -7,8 +7,8 @@ other, with Square, which sees no gradient, last.
 from dataclasses import dataclass
 from typing import Annotated
 
-from defenses.commands.ranges import LARGEST_COUNT, check_at_most, check_counts
-from defenses.names import Choice, read, several
+from defenses.options.names import Choice, read, several
+from defenses.options.ranges import LARGEST_COUNT, check_at_most, check_counts
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.method import Method
 from sims.attacks.table import ATTACKS, read_attack

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from defenses.commands.ranges import check_counts, check_positive, check_shares
+from defenses.options.ranges import check_counts, check_positive, check_shares
 from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.ball import Norm, distance
 from sims.attacks.decision.closest import Closest, decision_attack, none_yet, remember

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from optax.tree_utils import tree_where
 
-from defenses.commands.ranges import check_counts, check_shares
+from defenses.options.ranges import check_counts, check_shares
 from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.ball import Norm
 from sims.attacks.decision.closest import Closest, asks_on, decision_attack, distance_of, none_yet, opening, remember

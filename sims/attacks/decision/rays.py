@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from defenses.commands.ranges import check_positive
+from defenses.options.ranges import check_positive
 from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.decision.closest import Closest, decision_attack, none_yet, remember
 from sims.attacks.decision.ray_search import Bracket, Ray, along, is_narrow, may_improve, middle, narrowed

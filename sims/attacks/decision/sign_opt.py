@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from defenses.commands.ranges import check_counts, check_positive
+from defenses.options.ranges import check_counts, check_positive
 from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.ball import Norm
 from sims.attacks.decision.closest import Closest, decision_attack, distance_of, none_yet, remember

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from defenses.commands.ranges import check_positive
+from defenses.options.ranges import check_positive
 from sims.attacks.attack import Attack, Queries, Threat
 from sims.attacks.ball import Norm, check_ball, project, unit
 from sims.attacks.method import Method

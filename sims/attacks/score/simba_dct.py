@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from defenses.commands.ranges import check_counts
+from defenses.options.ranges import check_counts
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.method import Method
 from sims.attacks.score import frequencies as waves

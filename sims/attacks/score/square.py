@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from defenses.commands.ranges import check_shares
+from defenses.options.ranges import check_shares
 from sims.attacks.attack import Attack, Queries, Report, Threat
 from sims.attacks.ball import check_ball, project
 from sims.attacks.method import Method

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import optax
 
-from defenses.commands.ranges import check_positive
+from defenses.options.ranges import check_positive
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.estimators.estimator import forward_shared
 from sims.attacks.method import Method

@@ -7,7 +7,7 @@ import xarray as xr
 from jaxtyping import Int
 
 from defenses.model import Model
-from defenses.names import Choice
+from defenses.options.names import Choice
 from sims.attacks.table import build_attack
 from sims.engine.checkpoint import fingerprint
 from sims.engine.run import run_attack

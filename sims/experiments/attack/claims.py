@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from defenses.names import Choice
+from defenses.options.names import Choice
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.ball import lengths
 from sims.attacks.table import build_attack

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from defenses.model import Model
-from defenses.names import Choice
+from defenses.options.names import Choice
 from defenses.purifiers.table import defense_choices
 from sims import records
 from sims.attacks.attack import Threat

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from defenses.model import Model
-from defenses.names import Choice
+from defenses.options.names import Choice
 from sims.attacks.attack import Threat
 from sims.attacks.table import build_attack
 from sims.engine.run import Schedule, run_attack

@@ -18,7 +18,7 @@ from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.network import initial, network_classifier
 from defenses.data.normalization import NORMALIZATIONS
 from defenses.model import Model, undefended
-from defenses.names import Choice, NumberOption
+from defenses.options.names import Choice, NumberOption
 from sims.attacks.attack import Threat
 from sims.attacks.table import AttackOptions, attack_choices, build_attack, read_attack
 from sims.engine.run import Result, Schedule, compile_run, queue_of, run_attack

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from defenses.model import Model
-from defenses.names import Choice
+from defenses.options.names import Choice
 from defenses.purifiers.table import defense_choices
 from sims import records
 from sims.attacks.ball import lengths

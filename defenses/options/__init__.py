@@ -1,0 +1,1 @@
+"""What users type: names with settings, and the ranges of numbers."""
