@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from sims.records import Record, latest, manifests
+from sims.records.store import Record, latest, manifests
 
 Records = Mapping[str, Record]
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from figures.plot import Plot, gather
 from figures.registry import find_plot
-from sims import records
+from sims.records import store
 
 STYLE = "figures.purebound"
 SUFFIXES = (".pdf", ".png")
@@ -35,7 +35,7 @@ def render(names: Sequence[str], out: Path) -> dict[str, list[Path]]:
     plots = {name: find_plot(name) for name in names}
     drawn = {name: draw(plot, out) for name, plot in plots.items()}
     folder = out / "figures"
-    records.prepare(folder)
+    store.prepare(folder)
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as temporary:
             for name, figure in drawn.items():

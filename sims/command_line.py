@@ -10,10 +10,10 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import tyro
@@ -24,10 +24,15 @@ from defenses.command_line import answer
 from defenses.commands.interruption import resumes_from
 from defenses.commands.tables import print_table
 from defenses.files.folders import Folders, data_folder
-from sims import records
 from sims.attacks.attack import Threat, covers_box
 from sims.attacks.listing import list_attacks
 from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, check_memory, find_experiment
+from sims.experiments.modules import chosen_modules
+from sims.records import store
+from sims.records.code import code_hash
+from sims.records.key import key_of, settings_of, versions
+from sims.records.lock import alone
+from sims.records.provenance import provenance
 from sims.white_box.listing import list_white_box
 
 Config = TypeVar("Config")
@@ -119,22 +124,37 @@ def _run(name: str, experiment: Experiment, command: Command) -> int:
     if command.dry_run:
         _warn(experiment.threats(command.config))
         return _show_plan(experiment.plan(command.config), command.json)
-    folders = Folders(command.out / "models", command.data_dir)
-    inputs = experiment.inputs(command.config, folders)
-    folder = records.record_folder(command.out, name, command.config, inputs)
-    known = (folder / "manifest.json").exists()
+    run = _asked(name, experiment, command)
+    known = (run.folder / "manifest.json").exists()
     if not known:
         check_memory(experiment.plan(command.config))
-        records.prepare(command.out, name)
+        store.prepare(command.out, name)
     _warn(experiment.threats(command.config))
-    record = records.recall(folder) if known else _compute(name, experiment, command, folders, inputs, folder)
+    record = store.recall(run.folder) if known else _record(experiment, command, run)
     report = record.manifest["report"]
     if command.json:
         print(json.dumps(report, allow_nan=False))
     else:
         _show(name, report, experiment.columns)
-        print(f"{'already done' if known else 'done'}: {folder}")
+        print(f"{'already done' if known else 'done'}: {run.folder}")
     return 0 if report.get("ok", True) else 1
+
+
+class _Asked(NamedTuple):
+    """A question: the experiment's name, what its manifest says of the key, and the folder where its record belongs."""
+
+    name: str
+    said: dict[str, Any]
+    folder: Path
+
+
+def _asked(name: str, experiment: Experiment, command: Command) -> _Asked:
+    config = settings_of(command.config)
+    inputs = experiment.inputs(command.config, Folders(command.out / "models", command.data_dir))
+    modules = sorted({EXPERIMENTS[name][0], *chosen_modules(command.config)})
+    code = code_hash(modules)
+    said = {"config": config, "inputs": inputs, "modules": modules, "code": code, "needs": versions()}
+    return _Asked(name, said, command.out / name / key_of([name, config, inputs], code))
 
 
 def _warn(threats: list[Threat]) -> None:
@@ -149,8 +169,7 @@ def _recheck(name: str, experiment: Experiment, command: Command, folder: Path) 
     if experiment.recheck is None:
         raise ValueError(f"recheck must be given to an experiment whose records are rechecked, not to {name}")
     with _progress() as advance:
-        context = Context(Folders(command.out / "models", command.data_dir), folder, advance)
-        report = experiment.recheck(records.read(folder), context)
+        report = experiment.recheck(store.read(folder), _context(command, folder, advance))
     if command.json:
         print(json.dumps(report, allow_nan=False))
     else:
@@ -158,26 +177,36 @@ def _recheck(name: str, experiment: Experiment, command: Command, folder: Path) 
     return 0 if report["ok"] else 1
 
 
-def _compute(
-    name: str, experiment: Experiment, command: Command, folders: Folders, inputs: dict[str, Any], folder: Path
-) -> records.Record:
+def _context(command: Command, folder: Path, advance: Callable[[str, int, int], None]) -> Context:
+    """That of a run whose record belongs in the folder."""
     checkpoints = folder.with_name(folder.name + ".checkpoints")
-    resumes_from(checkpoints)
+    return Context(Folders(command.out / "models", command.data_dir), checkpoints, folder.parent / "cells", advance)
+
+
+def _record(experiment: Experiment, command: Command, run: _Asked) -> store.Record:
+    with alone(run.folder):
+        if (run.folder / "manifest.json").exists():  # another process may have finished it just now
+            return store.recall(run.folder)
+        return _compute(experiment, command, run)
+
+
+def _compute(experiment: Experiment, command: Command, run: _Asked) -> store.Record:
     started = time.perf_counter()
     with _progress() as advance:
-        data, facts = experiment.run(command.config, Context(folders, checkpoints, advance))
+        context = _context(command, run.folder, advance)
+        resumes_from(context.checkpoints)
+        data, facts = experiment.run(command.config, context)
     manifest = {
-        "experiment": name,
-        "config": records.settings_of(command.config),
-        "inputs": inputs,
+        "experiment": run.name,
+        **run.said,
         "seconds": time.perf_counter() - started,
         "device": jax.devices()[0].device_kind,
-        **records.provenance(),
+        **provenance(),
         **facts,
     }
     manifest["report"] = experiment.report(data, manifest)
-    record = records.write(folder, data, manifest)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    record = store.write(run.folder, data, manifest)
+    shutil.rmtree(context.checkpoints, ignore_errors=True)
     return record
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from sims import records
+from sims.records import store
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
 MEASURED_ANEW = {"seconds", "images_per_second", "seconds_per_step", "memory", "device", "cached"}
@@ -149,7 +149,7 @@ def test_what_the_command_prints(command, golden, out, capsys, request):
 
 def test_the_bits_of_three_attacks_on_three_defences(golden, out, request):
     """20 digits: final images, query counts and success."""
-    data = records.latest(out, "attack").data
+    data = store.latest(out, "attack").data
     found = {
         f"{attack} on {defense}": {
             "images": hashlib.sha256(cell.adversarial.values.tobytes()).hexdigest(),

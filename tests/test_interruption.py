@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sims import records
 from sims.command_line import main
+from sims.records import store
 from tests.paths import ROOT
 
 STARTS_AGAIN = "interrupted; the same command starts again\n"
@@ -160,7 +160,7 @@ def test_an_attack_goes_on_where_it_was_interrupted(models, tmp_path):
     moment = there(cut, "attack/*.checkpoints/*.npz")
     assert interrupted(["-m", "sims", *ATTACK, "--out", str(cut)], moment) == (130, "", GOES_ON)
     assert main([*ATTACK, "--out", str(cut)]) == main([*ATTACK, "--out", str(whole)]) == 0
-    assert records.latest(cut, "attack").data.identical(records.latest(whole, "attack").data)
+    assert store.latest(cut, "attack").data.identical(store.latest(whole, "attack").data)
 
 
 @pytest.mark.slow

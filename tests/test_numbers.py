@@ -22,7 +22,7 @@ from sims.attacks.table import ATTACKS
 from sims.attacks.table import Shared as QueryShared
 from sims.command_line import main
 from sims.experiments.experiment import EXPERIMENTS, Plan, check_memory, find_experiment
-from sims.records import settings_of as saved
+from sims.records.key import settings_of as saved
 from sims.white_box.table import WHITE_BOX
 from sims.white_box.table import Shared as WhiteBoxShared
 from theory.catalogue import CATALOGUE

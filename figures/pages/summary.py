@@ -12,7 +12,7 @@ from rich.table import Table
 from figures.plot import victim_options
 from figures.registry import PLOTS
 from figures.rendering import files
-from sims.records import Record, latest, manifests, read
+from sims.records.store import Record, latest, manifests, read
 
 SLOWED = "nes"
 """The attack whose slow-down is predicted."""

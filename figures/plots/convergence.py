@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from figures.marks import colour, key_line, key_point, measured, predicted, spoken
 from figures.plot import Plot, Records, victim
 from sims.intervals import Z
-from sims.records import Record
+from sims.records.store import Record
 
 POINTS = 16
 DEPTH = 100

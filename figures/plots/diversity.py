@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from figures.marks import key_line, key_point, measured, predicted
 from figures.plot import Plot, Records, victim
 from sims.intervals import mean_and_half_width
-from sims.records import Record
+from sims.records.store import Record
 from theory.catalogue import find
 
 DODGE = 0.12

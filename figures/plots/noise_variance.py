@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from figures.marks import key_point, measured
 from figures.plot import Plot, Records, victim
 from sims.intervals import Z, mean_and_half_width
-from sims.records import Record
+from sims.records.store import Record
 
 TOLERANCE = 0.05
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from figures.marks import attack_title, colour, spoken
 from figures.plot import Plot, Records, victim
 from sims.intervals import share
-from sims.records import Record
+from sims.records.store import Record
 
 
 def draw(records: Records) -> Figure:

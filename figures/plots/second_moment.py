@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from figures.marks import key_line, key_point, measured, predicted, spoken
 from figures.plot import Plot, Records, again, victim
 from sims.intervals import Z
-from sims.records import Record
+from sims.records.store import Record
 from theory.averaging import predicted_second_moment
 
 FINE = 200

@@ -12,7 +12,8 @@ from defenses.files.folders import Folders
 from defenses.options.ranges import check_counts, check_different
 from sims.attacks.attack import Threat
 from sims.engine.checkpoint import fingerprint
-from sims.records import Record, settings_of
+from sims.records.key import settings_of
+from sims.records.store import Record
 
 # name: (module, purpose); a new experiment is a new file and a new line
 EXPERIMENTS = {
@@ -67,11 +68,12 @@ class Context(NamedTuple):
     """Where a run may write and how it reports.
 
     folders: of trained weights and of data. checkpoints: folder for saved states, removed when the record is whole.
-    advance: (task, done, total) shows progress on stderr.
+    cells: folder for the records that the run is joined from. advance: (task, done, total) shows progress on stderr.
     """
 
     folders: Folders
     checkpoints: Path
+    cells: Path
     advance: Callable[[str, int, int], None]
 
     def state_of(self, *parts: str) -> Path:

@@ -1,6 +1,7 @@
 """The attacker's best response to a random defence: the smoothing radius of statement C6-radius."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from defenses.data.dataset import Images
 from defenses.model import Model
 from defenses.options.names import Choice
 from sims.victims.losses import margin_loss
@@ -24,7 +26,7 @@ class BestResponse(NamedTuple):
 
 def best_radius(
     model: Model,
-    images: Float[np.ndarray, "n h w c"],
+    images: Images,
     labels: Int[np.ndarray, " n"],
     gradient_norms: Float[np.ndarray, " n"],
 ) -> BestResponse:
@@ -44,7 +46,7 @@ def best_radius(
     if not lipschitz > 0:
         raise ValueError(f"best_response needs a loss with a gradient, its median length is {lipschitz}")
     tolerance = float(np.median(margins)) / 2
-    radius = find("C6-radius")(eps=tolerance, L0=lipschitz, d=images[0].size)
+    radius = find("C6-radius")(eps=tolerance, L0=lipschitz, d=math.prod(images.shape[1:]))
     return BestResponse(float(f"{float(radius):.3g}"), tolerance, lipschitz)
 
 

@@ -24,19 +24,21 @@ def times_fooled(
     labels: Int[np.ndarray, " n"],
     draws: int,
     tile: int,
+    first: int = 0,
 ) -> Int[np.ndarray, " n"]:
     """(n,) in how many of `draws` >= 1 fresh draws each image (float32 in [0, 1]) fools the victim.
 
     labels: as the oracle takes them. tile: rows per forward pass; the one of the attack, so that a deterministic
     victim answers with the bits that the attack saw. A victim on the host, whose oracle answers with labels, is asked
     for a tile at a time; one that remembers the names of requests gives fresh draws where the oracle's `run` is new.
+    first: how many images came before these, a multiple of tile, where they are judged in parts.
     Raises ValueError for images or labels of another shape.
     """
     images = as_images(images)
     labels = as_labels(labels, len(images))
     if isinstance(oracle, HostOracle):
         return _fooled_on_host(oracle, images, labels, draws, tile)
-    return _over_draws(_fooled, key, oracle, images, labels, draws, tile)
+    return _over_draws(_fooled, key, oracle, images, labels, draws, tile, first)
 
 
 def times_predicted(
@@ -75,7 +77,7 @@ def summed_scores(
     return _over_draws(_scores, key, oracle, images, np.zeros(len(images), np.int32), draws, tile)
 
 
-def _over_draws(read, key, oracle: Oracle, images, labels, draws: int, tile: int) -> np.ndarray:
+def _over_draws(read, key, oracle: Oracle, images, labels, draws: int, tile: int, first: int = 0) -> np.ndarray:
     """The sum over fresh draws of what `read` makes of each row's answer."""
     count = -(-len(images) // tile) * tile
     rows = np.minimum(np.arange(count), len(images) - 1)  # the last tile repeats the last image
@@ -88,6 +90,7 @@ def _over_draws(read, key, oracle: Oracle, images, labels, draws: int, tile: int
         key,
         jnp.asarray(images)[rows].reshape(*tiles, *images.shape[1:]),
         jnp.asarray(labels, jnp.int32)[rows].reshape(tiles),
+        first // tile,
     )
     return np.array(summed).reshape(count, *summed.shape[2:])[: len(images)]
 
@@ -118,11 +121,11 @@ def _scores(oracle: Oracle, answer: Answer) -> Float[Array, "n classes"]:
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _sum(read, oracle: Oracle, draws: int, params, key, images, labels):
+def _sum(read, oracle: Oracle, draws: int, params, key, images, labels, before):
     tile = images.shape[1]
 
     def answers(draw, i):
-        keys = oracle.draw(jax.random.fold_in(jax.random.fold_in(key, draw), i), tile)
+        keys = oracle.draw(jax.random.fold_in(jax.random.fold_in(key, draw), before + i), tile)
         return read(oracle, oracle.query(params, keys, images[i], labels[i]))
 
     def one_draw(sums, draw):

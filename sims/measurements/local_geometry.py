@@ -43,12 +43,14 @@ def measure(
     labels: Labels,
     draws: int,
     loss: Loss = margin_loss,
+    first: int = 0,
 ) -> LocalGeometry:
     """V and ∇F̄ of the model's loss from at least `draws` >= 2 draws per image.
 
     Draws come in equal batches of a size set by the image; a model that has no draw is asked twice. The gradient is
     the mean over the same draws, and nan of a model that has none. A model on the host, into which nobody can look,
-    has nan throughout. Raises ValueError for fewer draws, and for images or labels of another shape.
+    has nan throughout. first: how many images came before these, where they are measured in parts.
+    Raises ValueError for fewer draws, and for images or labels of another shape.
     """
     if model.host is not None:
         unknown = np.full(len(images), np.nan)
@@ -64,7 +66,7 @@ def measure(
         return losses.mean(), losses
 
     batch, seen = jax.jit(jax.grad(mean, has_aux=True)), []
-    for keys, image, label in _batches(key, images, labels, draws):
+    for keys, image, label in _batches(key, images, labels, draws, first):
         gradients, losses = zip(*(batch(image, params, part, label) for part in keys), strict=True)
         seen.append((*_variance(np.concatenate(losses)), np.mean(gradients, axis=0)))
     return LocalGeometry(*(np.stack(column) for column in zip(*seen, strict=True)))
@@ -104,7 +106,9 @@ def megabytes(draws: int) -> float:
     return 32 * draws / 1e6
 
 
-def _batches(key: Key[Array, ""], images: Images, labels: Labels, draws: int) -> Iterator[tuple[Array, Array, Array]]:
+def _batches(
+    key: Key[Array, ""], images: Images, labels: Labels, draws: int, first: int = 0
+) -> Iterator[tuple[Array, Array, Array]]:
     """Per image: the keys of its draws (batches, size), the image, its label. Raises as `measure` does."""
     if draws < 2:
         raise ValueError(f"draws must be >= 2, got {draws}")
@@ -112,7 +116,7 @@ def _batches(key: Key[Array, ""], images: Images, labels: Labels, draws: int) ->
     labels = as_labels(labels, len(images))
     rows = batch_rows(images.shape[1:], draws)
     for i, (image, label) in enumerate(zip(jnp.asarray(images), jnp.asarray(labels), strict=True)):
-        yield jax.random.split(jax.random.fold_in(key, i), (-(-draws // rows), rows)), image, label
+        yield jax.random.split(jax.random.fold_in(key, first + i), (-(-draws // rows), rows)), image, label
 
 
 def batch_rows(image_shape: tuple[int, ...], draws: int) -> int:

@@ -1,6 +1,5 @@
 """Victims by name: models behind defences, and the held-out images that the undefended models get right."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float32
 
 from defenses import zoo
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.network import network_classifier, template
-from defenses.data.dataset import Split, digest
+from defenses.data.dataset import Images, Split, digest, kept
 from defenses.data.normalization import UNCHANGED
 from defenses.data.sources import image_shape, own_folder
 from defenses.evaluation import predictions
@@ -25,6 +25,7 @@ from defenses.options.ranges import check_different
 from defenses.own import own_sources
 from defenses.purifiers.table import Chain
 from defenses.weights.file import weights_file
+from sims.records.store import file_digest
 
 SMALL_NETWORK_RATE = 2e4  # rows per second of the digits networks on two cores
 OPERATIONS_PER_SECOND = 1e11  # of convolutions on two cores
@@ -85,15 +86,15 @@ def check_one_model(options: VictimOptions) -> None:
 
 
 class Victim(NamedTuple):
-    """Models by name, and the held-out images (n, h, w, c) that all of them classify correctly undefended.
+    """Models by name, and the held-out images that all of them classify correctly undefended.
 
     models: every model behind every defence, by `victim_names`. undefended: the models alone, by their names.
-    labels: (n,) int32. ids: (n,) index of the images in the held-out set.
+    pictures: the images, as they are kept. labels: (n,) int32. ids: (n,) index of the images in the held-out set.
     """
 
     models: dict[str, Model]
     undefended: dict[str, Model]
-    images: np.ndarray
+    pictures: Images
     labels: np.ndarray
     ids: np.ndarray
 
@@ -101,6 +102,15 @@ class Victim(NamedTuple):
     def network(self) -> Model:
         """The first undefended model."""
         return next(iter(self.undefended.values()))
+
+    @property
+    def images(self) -> Float32[np.ndarray, "n h w c"]:
+        """All images, in [0, 1]: four times the memory of pictures that are kept as bytes."""
+        return self.pictures[:]
+
+    def part(self, rows: slice) -> "Victim":
+        """The same models with these images, decoded."""
+        return self._replace(pictures=self.pictures[rows], labels=self.labels[rows], ids=self.ids[rows])
 
 
 def victim_names(options: VictimOptions, chains: Sequence[Chain]) -> tuple[str, ...]:
@@ -133,7 +143,7 @@ def load_victim(
     behind = [guard(one.model) for one in found for guard in guards]
     models = dict(zip(victim_names(options, chains), behind, strict=True))
     undefended = {str(choice): one.model for choice, one in zip(options.model, found, strict=True)}
-    return Victim(models, undefended, held_out.images[ids], held_out.labels[ids], ids)
+    return Victim(models, undefended, kept(held_out.images, ids), held_out.labels[ids], ids)
 
 
 def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:
@@ -153,13 +163,8 @@ def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:
     chains = getattr(config, "defenses", (config.defense,) if hasattr(config, "defense") else ())
     parts = (*options.model, *(part for chain in chains for part in chain.parts))
     own = sorted({file for part in parts for file in own_sources(part)})
-    files = {str(file): _digest(file) for file in own}
+    files = {str(file): file_digest(file) for file in own}
     return inputs | ({"files": files} if files else {})
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def seconds_per_row(options: VictimOptions) -> float:

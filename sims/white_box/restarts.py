@@ -112,7 +112,7 @@ def with_restarts(key: Key[Array, ""], choice: Choice, plan: AttackPlan, victim:
     """Attack the victim's images on `model` by that attack; raises ValueError as it does, or for other shapes."""
     images = as_images(victim.images)
     labels = as_labels(victim.labels, len(images))
-    victim, draws = victim._replace(images=images, labels=labels), plan.selections if model.randomized else 1
+    victim, draws = victim._replace(pictures=images, labels=labels), plan.selections if model.randomized else 1
     judge, selection = oracle_of(model, "label"), jax.random.fold_in(key, SELECTION_STREAM)
 
     def fooled_by(candidates: np.ndarray) -> np.ndarray:

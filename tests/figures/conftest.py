@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sims import records
+from sims.records import store
 from theory.catalogue import CATALOGUE, find
 
 DEFENSES = ["average-purifier", "random-purifier", "patchwise-purifier"]
@@ -191,7 +191,7 @@ def out(tmp_path_factory):
     """A results folder with a record of every experiment; tests only read it."""
     folder = tmp_path_factory.mktemp("results")
     for name, make in SYNTHETIC.items():
-        records.write(folder / name / "0", *make())
+        store.write(folder / name / "0", *make())
     return folder
 
 
@@ -200,7 +200,7 @@ def long_out(tmp_path_factory):
     """A results folder like `out` with long names; tests only read it."""
     folder = tmp_path_factory.mktemp("long")
     for name in SYNTHETIC:
-        records.write(folder / name / "0", *lengthened(name))
+        store.write(folder / name / "0", *lengthened(name))
     return folder
 
 
@@ -210,6 +210,6 @@ def record(synthetic, tmp_path):
 
     def write(name: str, change=None):
         data, manifest = synthetic[name]()
-        return records.write(tmp_path / name / "0", data if change is None else change(data), manifest)
+        return store.write(tmp_path / name / "0", data if change is None else change(data), manifest)
 
     return write

@@ -10,7 +10,7 @@ import pytest
 
 from figures.command_line import main
 from figures.registry import PLOTS
-from sims.records import read, write
+from sims.records.store import read, write
 from tests.paths import ROOT
 
 

@@ -11,7 +11,7 @@ import pytest
 from figures.plot import Plot, gather
 from figures.registry import PLOTS, find_plot
 from figures.rendering import render
-from sims import records
+from sims.records import store
 from tests.paths import ROOT
 
 FILES = sorted((ROOT / "figures").rglob("*.py"))
@@ -47,7 +47,7 @@ def test_missing_record_names_the_command_that_makes_it(name, tmp_path):
 def test_missing_variable_is_named_with_the_command(name, synthetic, tmp_path):
     (experiment, variables), *_ = PLOTS[name].needs.items()
     data, manifest = synthetic[experiment]()
-    records.write(tmp_path / experiment / "0", data.drop_vars(variables[-1]), manifest)
+    store.write(tmp_path / experiment / "0", data.drop_vars(variables[-1]), manifest)
     with pytest.raises(ValueError, match=f"has no {variables[-1]}; run `python -m sims {experiment}` again"):
         gather(PLOTS[name], tmp_path)
 

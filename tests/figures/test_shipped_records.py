@@ -7,7 +7,7 @@ import pytest
 
 from figures.plots import claims
 from figures.registry import PLOTS
-from sims.records import read
+from sims.records.store import read
 from tests.paths import SHIPPED as DATA
 
 SHIPPED = [

@@ -6,7 +6,7 @@ from typing import Any
 
 import xarray as xr
 
-from sims.records import read
+from sims.records.store import read
 from tests.paths import ROOT
 
 DATA = ROOT / "figures" / "data"

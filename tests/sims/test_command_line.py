@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from sims import records
 from sims.command_line import main
 from sims.experiments.experiment import EXPERIMENTS
+from sims.records import store
 
 BAD = {
     "unknown experiment": (["atack"], "experiment must be one of verify, moments"),
@@ -121,7 +121,7 @@ def test_a_damaged_record_is_named(results, capsys):
         "--json",
     ]
     assert main(arguments) == 0
-    record = records.latest(results, "moments")
+    record = store.latest(results, "moments")
     whole = (record.folder / "manifest.json").read_text()
     better = whole.replace('"second_moment": ', '"second_moment": 1')
     (record.folder / "manifest.json").write_text(better)

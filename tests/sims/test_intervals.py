@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 from sims.intervals import RESAMPLES, Z, bootstrap, difference_of_shares, mean_and_half_width, ratio_of_medians, share
-from sims.records import ROOT
+from sims.records.code import ROOT
 
 INF = float("inf")
 

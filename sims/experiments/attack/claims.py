@@ -44,10 +44,11 @@ class Run(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a record holds of its images, as arrays of n; `length` is the distance of the final image."""
+    """What a record holds of its images, as arrays of n; length: of the final image from the clean one."""
 
     images: Float[np.ndarray, "n h w c"]
     length: Float[np.ndarray, " n"]
+    distance: Float[np.ndarray, " n"]
     success: Bool[np.ndarray, " n"]
     status: Int[np.ndarray, " n"]
     queries: Int[np.ndarray, " n"]
@@ -56,15 +57,21 @@ class Found(NamedTuple):
     counts: Int[np.ndarray, " counts"]
 
 
+def found_of(told: xr.Dataset, images: Float[np.ndarray, "n h w c"], clean: np.ndarray, threat: Threat) -> Found:
+    """What a record tells of images of which these are the final ones."""
+    names = ("distance", "success", "status", "queries", "fooled", "trace", "count")
+    return Found(images, lengths(threat.norm, images - clean), *(told[name].values for name in names))
+
+
 def contradictions(
-    choice: Choice, threat: Threat, stopping: StoppingRule, evaluations: int, cell: xr.Dataset, again: Again
+    choice: Choice, threat: Threat, stopping: StoppingRule, evaluations: int, found: Found, again: Again
 ) -> Iterator[tuple[str, int | None]]:
     """(claim, images that contradict it); None where nobody can tell, the victim being random or a service."""
     run = Run(build_attack(choice, threat), threat, choice.shared.average, stopping.draws > 0)
-    found = _found(cell, threat)
     inside = ((found.images >= 0) & (found.images <= 1)).reshape(len(found.images), -1).all(axis=1)
     yield "outside_the_box", int((~inside).sum())
     yield "outside_the_ball", int((~(found.length <= threat.epsilon * (1 + ROUNDING))).sum())
+    yield "distance_not_as_claimed", int((~np.isclose(found.distance, found.length, rtol=ROUNDING)).sum())
     yield "queries_not_possible", int(_queries_contradict(run, found).sum())
     yield "status_not_success", int(_status_contradicts(found).sum())
     yield "trace_not_as_claimed", int(_trace_contradicts(run, found).sum())
@@ -72,13 +79,6 @@ def contradictions(
     yield "fresh_draws_not_possible", int(((found.fooled < 0) | (found.fooled > evaluations)).sum())
     yield "fresh_draws_not_as_saved", _count(None if again.fooled is None else again.fooled != found.fooled)
     yield "success_not_confirmed", _count(_success_contradicts(run, found, again))
-
-
-def _found(cell: xr.Dataset, threat: Threat) -> Found:
-    images = cell.adversarial.values
-    length = lengths(threat.norm, images - cell.clean.values)
-    names = ("success", "status", "queries", "fooled", "trace", "count")
-    return Found(images, length, *(cell[name].values for name in names))
 
 
 def _count(contradicts: Bool[np.ndarray, " n"] | None) -> int | None:

@@ -11,28 +11,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from defenses.model import Model
 from defenses.options.names import Choice
 from defenses.purifiers.table import defense_choices
-from sims import records
 from sims.attacks.attack import Threat
 from sims.attacks.table import attack_choices
 from sims.engine.run import trace_counts
 from sims.engine.stopping import stopping_rule
-from sims.experiments.attack.cell import fresh_draws, tile_of
-from sims.experiments.attack.claims import Again, contradictions
+from sims.experiments.attack.cell import fresh_draws, parts_of_cell, tile_of
+from sims.experiments.attack.claims import Again, contradictions, found_of
 from sims.experiments.attack.report import report
 from sims.experiments.attack.setting import Config, Setting, setting
 from sims.experiments.experiment import Context, saved_settings
 from sims.measurements.best_response import with_radius
-from sims.records import Record
+from sims.records import store
+from sims.records.store import Record, pixels_of, read
 from sims.victims.losses import margin_loss
 from sims.victims.oracle import revealed_loss
 from sims.victims.victim import VictimOptions
 
-MEASURED = ("queries", "success", "status", "trace", "fooled", "adversarial", "variance", "gradient_norm")
-SAID = ("clean", "start", "label", "goal", "randomized", "evaluations", "passes")
+MEASURED = ("queries", "success", "status", "trace", "fooled", "distance", "variance", "gradient_norm")
+SAID = ("start", "label", "goal", "randomized", "evaluations", "passes")
 LOSS_ROUNDING = 1e-4  # of the largest score: about 800 units in the last place, for a network's sums in another order
 
 
@@ -82,12 +83,13 @@ def _altered(record: Record, config: Config, shared: Setting) -> Iterator[str]:
         "attack": list(map(str, config.attacks)),
         "image": victim.ids,
         "count": trace_counts(config.threat.query_budget),
-        "clean": victim.images,
         "start": shared.starts,
         "label": victim.labels,
         "goal": shared.goals,
     }
-    return (name for name, value in given.items() if not np.array_equal(record.data[name].values, np.array(value)))
+    yield from (name for name, value in given.items() if not np.array_equal(record.data[name].values, np.array(value)))
+    if record.manifest.get("pictures") != shared.pictures:
+        yield "pictures"
 
 
 def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
@@ -99,26 +101,48 @@ def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
         yield "evaluations"
     if not np.array_equal(record.data.passes.values, [model.passes for model in models]):
         yield "passes"
-    if not records.report_follows(record, report):
+    if not store.report_follows(record, report):
         yield "report"
 
 
 def _rows(record: Record, config: Config, shared: Setting, context: Context) -> Iterator[dict[str, Any]]:
     for i, (name, model) in enumerate(shared.victim.models.items()):
-        draws = config.evaluations_of(model)
         for j, choice in enumerate(config.attacks):
-            cell = record.data.isel(defense=i, attack=j)
-            again = _again(shared, model, cell.adversarial.values, tile_of(shared, choice))
-            found = contradictions(choice, config.threat, config.stopping, draws, cell, again)
-            yield {"attack": str(choice), "defense": name, "images": cell.sizes["image"], **dict(found)}
+            told = record.data.isel(defense=i, attack=j)
+            found = _contradictions(shared, model, choice, told, _cell(record, f"{choice} on {name}"))
+            yield {"attack": str(choice), "defense": name, "images": told.sizes["image"], **found}
         context.advance("rechecked defences", i + 1, len(shared.victim.models))
 
 
-def _again(shared: Setting, model: Model, images: np.ndarray, tile: int) -> Again:
+def _cell(record: Record, name: str) -> Record:
+    """The cell of that name, which holds the final images; ValueError where it is not there or damaged."""
+    key = record.manifest.get("cells", {}).get(name)
+    folder = record.folder.parent / "cells" / str(key)
+    if not (folder / "manifest.json").exists():
+        raise ValueError(f"record {record.folder} must have its images beside it, there is no cell {folder} of {name}")
+    return read(folder)
+
+
+def _contradictions(
+    shared: Setting, model: Model, choice: Choice, told: xr.Dataset, cell: Record
+) -> dict[str, int | None]:
+    """How many images contradict each claim, looked at in parts; None where nobody can tell."""
+    config, tile, counts = shared.config, tile_of(shared, choice), []
+    for rows in parts_of_cell(shared):
+        part, images = shared.part(rows), pixels_of(cell, "adversarial", rows)
+        again = _again(part, model, images, tile, rows.start)
+        claimed = told.isel(image=rows)
+        found = found_of(claimed, images, part.victim.images, config.threat)
+        draws = config.evaluations_of(model)
+        counts.append(dict(contradictions(choice, config.threat, config.stopping, draws, found, again)))
+    return {claim: None if value is None else sum(one[claim] for one in counts) for claim, value in counts[0].items()}
+
+
+def _again(shared: Setting, model: Model, images: np.ndarray, tile: int, first: int) -> Again:
     """What the model says of the final images (n, h, w, c) of an attack; one on the host is not asked."""
     if model.host is not None:
         return Again(None)
-    fooled = fresh_draws(shared, model, images, tile)
+    fooled = fresh_draws(shared, model, images, tile, first=first)
     return Again(fooled) if model.randomized else Again(fooled, *_losses(shared, model, images, tile))
 
 

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sims.attacks.ball import lengths
 from sims.attacks.table import read_attack
 from sims.engine.state import NON_FINITE
 from sims.intervals import share
@@ -53,7 +52,7 @@ def _row(cell: xr.Dataset, reference: xr.Dataset, threat: dict[str, Any], seed: 
     slow = measured_slow_down(queries[0], queries[1], seed)
     robust = share(int((~cell.success).sum()), images)
     fooled, variance = cell.fooled.values / cell.evaluations.item(), cell.variance.values
-    distances = lengths(threat["norm"], (cell.adversarial - cell.clean).values)[cell.success.values]
+    distances = cell.distance.values[cell.success.values]
     known = np.isfinite(variance).all()  # a model on the host does not show it
     return {
         "attack": str(cell.attack.item()),
@@ -86,7 +85,7 @@ def _predicted(cell: xr.Dataset, reference: xr.Dataset, queries: np.ndarray, bud
         budget,
         (reference.gradient_norm.values, cell.gradient_norm.values),
         tuple(one.variance.values / choice.shared.average for one in pair),
-        cell.clean[0].size,
+        cell.shown_clean[0].size,
         choice.settings.smoothing_radius,
         choice.settings.num_directions,
     )

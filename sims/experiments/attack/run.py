@@ -2,24 +2,26 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 
 from defenses.data.sources import image_shape
+from defenses.options.names import Choice
 from sims.attacks.table import build_attack
 from sims.engine.memory import run_megabytes
-from sims.experiments.attack.cell import attacked
+from sims.experiments.attack.cell import SHOWN, attack_cell
+from sims.experiments.attack.geometry import geometry_cell
 from sims.experiments.attack.recheck import recheck
 from sims.experiments.attack.report import COLUMNS, report
 from sims.experiments.attack.setting import Config, Setting, setting
+from sims.experiments.cells import records_of
 from sims.experiments.experiment import Context, Experiment, Plan
 from sims.measurements.best_response import best_radius, with_radius
-from sims.measurements.local_geometry import batch_rows, measure
+from sims.measurements.local_geometry import batch_rows
+from sims.records.store import Record
 from sims.victims.memory import network_megabytes
 from sims.victims.victim import seconds_per_row, victim_inputs
 
-GEOMETRY_STREAM = 2
 ARRAYS_OF_A_CELL = 4  # images of every cell, adversarial and purified, once more while they are joined
 PROGRAM_MEGABYTES = 500
 
@@ -40,37 +42,49 @@ def plan(config: Config) -> Plan:
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Measure V and ∇F̄ at the clean images, attack every model with every attack, judge the final images again."""
     shared = setting(config, context)
-    victim, attacks, facts, noise, norms = shared.victim, config.attacks, {}, [], []
-    key = jax.random.fold_in(jax.random.key(config.seed), GEOMETRY_STREAM)
-    for model in victim.models.values():
-        geometry = measure(key, model, victim.images, victim.labels, config.draws)
-        noise.append(geometry.variance * model.randomized)
-        norms.append(geometry.gradient_norm.astype(np.float64))
-        del geometry  # a gradient is as large as its image
-        context.advance("V and gradients", len(noise), len(victim.models))
+    models, attacks = list(shared.victim.models), config.attacks
+    facts: dict[str, Any] = {"pictures": shared.pictures}
+    geometry = records_of(context, [geometry_cell(shared, name) for name in models])
     if config.best_response:
-        response = best_radius(victim.network, victim.images, victim.labels, norms[0])
-        attacks, facts = with_radius(attacks, response.smoothing_radius), {"best_response": response._asdict()}
-    rows = [[attacked(shared, context, name, choice) for choice in attacks] for name in victim.models]
-    cells = xr.combine_nested(rows, ["defense", "attack"], join="exact", data_vars="all", combine_attrs="override")
-    facts |= {"queries": int(cells.evaluated.sum()), "waste": int(cells.padded.sum())}
-    names = {"defense": list(victim.models), "attack": list(map(str, attacks))}
-    data = cells.transpose("defense", "attack", "image", ...).assign(_said(shared, noise, norms))
-    return data.assign_coords(names), facts
+        norms = geometry[0].data.gradient_norm.values
+        response = best_radius(shared.victim.network, shared.victim.pictures, shared.victim.labels, norms)
+        attacks, facts["best_response"] = with_radius(attacks, response.smoothing_radius), response._asdict()
+    cells = [attack_cell(shared, context, name, choice) for name in models for choice in attacks]
+    attacked = records_of(context, cells)
+    facts |= {
+        "queries": sum(record.manifest["evaluated"] for record in attacked),
+        "waste": sum(record.manifest["padded"] for record in attacked),
+        "cells": {record.manifest["cell"]: record.folder.name for record in [*geometry, *attacked]},
+    }
+    return _joined(shared, attacks, geometry, attacked), facts
 
 
-def _said(shared: Setting, noise: list[np.ndarray], norms: list[np.ndarray]) -> dict[str, Any]:
+def _joined(shared: Setting, attacks: tuple[Choice, ...], geometry: list[Record], attacked: list[Record]) -> xr.Dataset:
+    """All cells over the dimensions defense, attack and image; of the pixels only those of a few images."""
+    count = len(attacks)
+    several: Any = {"data_vars": "all", "join": "exact", "combine_attrs": "override"}
+    first = [record.data[["shown_adversarial", "shown_purified"]] for record in attacked[::count]]
+    cells = [record.data.drop_vars(["shown_adversarial", "shown_purified"]) for record in attacked]
+    rows = [cells[start : start + count] for start in range(0, len(cells), count)]
+    tables = [
+        xr.combine_nested(rows, ["defense", "attack"], **several),
+        xr.concat([record.data for record in geometry], "defense", **several),
+        xr.concat(first, "defense", **several),
+    ]
+    names = {"defense": list(shared.victim.models), "attack": list(map(str, attacks))}
+    data = xr.merge(tables, join="exact", combine_attrs="drop").transpose("defense", "attack", "image", ...)
+    return data.assign(_said(shared)).assign_coords(names)
+
+
+def _said(shared: Setting) -> dict[str, Any]:
     """The columns of the record that no attack changes: of the images, and of every model."""
-    config, victim, _, starts = shared
-    models, pixels = victim.models.values(), ("image", "height", "width", "channel")
-    known = "loss-level variance V at the clean image, unknown of a model on the host"
+    config, victim, models = shared.config, shared.victim, shared.victim.models.values()
     return {
-        "clean": (pixels, victim.images),
-        "start": (pixels, starts),
         "label": ("image", victim.labels),
         "goal": ("image", shared.goals, {"long_name": "label to leave, or the target of a targeted run"}),
-        "variance": (("defense", "image"), np.array(noise), {"long_name": known}),
-        "gradient_norm": (("defense", "image"), np.array(norms), {"long_name": "‖∇F̄‖ at the clean image"}),
+        "start": ("image", shared.starts, {"long_name": "place of the image that an attack may start from"}),
+        "shown": ("shown", shared.shown, {"long_name": "place among the images"}),
+        "shown_clean": (SHOWN, victim.pictures[shared.shown]),
         "randomized": ("defense", [model.randomized for model in models]),
         "evaluations": ("defense", [config.evaluations_of(model) for model in models]),
         "passes": ("defense", [model.passes for model in models], {"long_name": "forward passes"}),

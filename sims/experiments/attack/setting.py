@@ -1,11 +1,13 @@
 """What a run of `attack` is about: its configuration, and its victim with goals and starts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import tyro
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from defenses.model import Model
 from defenses.purifiers.table import DefenseOptions, defense_choices
@@ -14,9 +16,12 @@ from sims.attacks.table import AttackOptions, attack_choices, build_attack
 from sims.engine.run import Schedule, check_stopping
 from sims.engine.stopping import FIRST_SUCCESS, StoppingOption
 from sims.experiments.experiment import Context, check_common
+from sims.experiments.hashes import pictures_hash
 from sims.victims.service import Service, service_model
 from sims.victims.starts import starting_images
 from sims.victims.victim import Victim, VictimOptions, load_victim, victim_names
+
+SHOWN = 5  # images whose pixels the joined record has
 
 
 @dataclass(frozen=True)
@@ -72,21 +77,36 @@ class Config:
 
 
 class Setting(NamedTuple):
-    """What all cells of a run share: the configuration, the victim, the goals (labels or targets), and the starts."""
+    """What all cells of a run share.
+
+    goals: (n,) labels, or the targets of a targeted run. starts: (n,) the place of the image that each may start from.
+    chosen: of every model behind a defence, by the victim's names, what was chosen for it: a classifier and a chain, or
+    the address of a service. pictures: a hash of the images, labels, goals and starts. shown: (k,) the places of a few
+    images, the first of every label.
+    """
 
     config: Config
     victim: Victim
     goals: Int[np.ndarray, " n"]
-    starts: Float[np.ndarray, "n h w c"]
+    starts: Int[np.ndarray, " n"]
+    chosen: Mapping[str, tuple[Any, ...]]
+    pictures: str
+    shown: Int[np.ndarray, " k"]
+
+    def part(self, rows: slice) -> "Setting":
+        """The same for these images alone; their starts are given by their places among all of them."""
+        return self._replace(victim=self.victim.part(rows), goals=self.goals[rows], starts=self.starts[rows])
 
 
 def setting(config: Config, context: Context) -> Setting:
     """The victim with its images; every image has another one of them as its start, whose class is its target."""
     victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
+    chosen = dict(zip(victim.models, product(config.victim.model, config.defenses), strict=True))
     if config.service:
         service = {config.service: service_model(config.service, victim.network.num_classes)}
-        victim = victim._replace(models=victim.models | service)
+        victim, chosen = victim._replace(models=victim.models | service), chosen | {config.service: (config.service,)}
     alone = not config.threat.targeted and len(np.unique(victim.labels)) < 2  # no image of another class to start from
     other = np.arange(config.images) if alone else starting_images(victim.labels, victim.ids, config.seed)
     goals = victim.labels[other] if config.threat.targeted else victim.labels
-    return Setting(config, victim, goals, victim.images[other])
+    shown = np.unique(victim.labels, return_index=True)[1][:SHOWN]
+    return Setting(config, victim, goals, other, chosen, pictures_hash(victim, goals, other), shown)

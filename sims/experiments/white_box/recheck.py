@@ -13,10 +13,10 @@ import xarray as xr
 from defenses.model import Model
 from defenses.options.names import Choice
 from defenses.purifiers.table import defense_choices
-from sims import records
 from sims.attacks.ball import lengths
 from sims.experiments.experiment import Context, saved_settings
-from sims.records import Record
+from sims.records import store
+from sims.records.store import Record
 from sims.victims.victim import Victim, VictimOptions, load_victim
 from sims.white_box.restarts import AttackPlan, most_rows, runs_of
 from sims.white_box.table import is_white_box, white_box_choices
@@ -48,7 +48,7 @@ def rechecker(experiment: str, config_type: Any, judged: Judge, report: Any):
         if altered := list(_altered(record, config, victim)):
             return {"rows": [], "altered": altered, "ok": False}
         rows = list(_rows(record, config, victim, judged))
-        altered = [] if records.report_follows(record, report) else ["report"]
+        altered = [] if store.report_follows(record, report) else ["report"]
         altered += [] if record.manifest.get("queries") == int(record.data.queries.sum()) else ["queries"]
         claims = [value for row in rows for name, value in row.items() if name not in ("attack", "defense", "images")]
         return {"rows": rows, "altered": altered, "ok": not altered and not any(claims)}

@@ -11,9 +11,9 @@ from figures.command_line import main
 from figures.pages.summary import summarise
 from figures.plot import gather
 from figures.registry import PLOTS
-from sims import records
 from sims.experiments.verify import Config
-from sims.records import settings_of
+from sims.records import store
+from sims.records.key import settings_of
 
 CNN = {"model": ["cnn"], "dataset": "digits", "weights": None}
 RESNET = {"model": ["resnet20"], "dataset": "cifar10", "weights": None}
@@ -33,7 +33,7 @@ def test_a_record_that_names_no_victim_is_one_clear_error(name, record, tmp_path
     (experiment,) = PLOTS[name].needs
     made = record(experiment)
     config = {key: value for key, value in made.manifest["config"].items() if key != "victim"}
-    folder = records.write(made.folder, made.data, made.manifest | {"config": config}).folder
+    folder = store.write(made.folder, made.data, made.manifest | {"config": config}).folder
     assert main([name, "--out", str(tmp_path)]) == 2
     complaint = f"record {folder} names no victim; run `python -m sims {experiment}` again"
     assert capsys.readouterr().err == f"error: {complaint}\n"
@@ -60,7 +60,7 @@ def add(synthetic, tmp_path):
         if experiment == "verify":
             manifest["report"] |= {"controls": [{"name": "quarter", "caught": True}] * controls}
         folder = tmp_path / experiment / str(len(written))
-        written.append(records.write(folder, data, manifest))
+        written.append(store.write(folder, data, manifest))
         os.utime(folder / "manifest.json", ns=(10**18, 10**18 + len(written)))
         return written[-1]
 

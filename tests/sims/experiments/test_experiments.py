@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sims import records
 from sims.command_line import main
 from sims.experiments.convergence import stable_step
 from sims.measurements.pool_diversity import worst_pair_squared
+from sims.records import store
 from theory import recursion
 
 SMALL = {
@@ -31,7 +31,7 @@ SMALL = {
 )
 def record(request, results):
     assert main([request.param, *SMALL[request.param], "--out", str(results), "--json"]) == 0
-    return request.param, records.latest(results, request.param)
+    return request.param, store.latest(results, request.param)
 
 
 def test_record(record):
@@ -84,12 +84,12 @@ def test_a_finished_configuration_returns_at_once(results, capsys, monkeypatch):
     arguments = ["moments", *SMALL["moments"], "--instances", "quadratic", "--out", str(results)]
     main(arguments)
     main([*arguments, "--seed", "7"])
-    assert records.latest(results, "moments").manifest["config"]["seed"] == 7
+    assert store.latest(results, "moments").manifest["config"]["seed"] == 7
     monkeypatch.setattr("sims.command_line._compute", None)  # would fail if it were called
     capsys.readouterr()
     assert main(arguments) == 0
     assert "already done" in capsys.readouterr().out
-    assert records.latest(results, "moments").manifest["config"]["seed"] == 0  # what was asked for last
+    assert store.latest(results, "moments").manifest["config"]["seed"] == 0  # what was asked for last
 
 
 def test_step_is_a_share_of_the_largest_stable_one():

@@ -8,11 +8,11 @@ import pytest
 import xarray as xr
 
 from defenses.purifiers.table import defense_choices
-from sims import records
 from sims.command_line import main
 from sims.experiments.masking import Config as MaskingConfig
 from sims.experiments.white_box.report import report
 from sims.experiments.white_box.run import Config, plan
+from sims.records import store
 from sims.white_box.table import white_box_choices
 
 WHITE_BOX = [
@@ -32,7 +32,7 @@ NAMES = ("attack", "defense", "images")
 @pytest.fixture(scope="module")
 def white_box(results):
     assert main(["white-box", *WHITE_BOX, "--out", str(results), "--json"]) == 0
-    return records.latest(results, "white-box")
+    return store.latest(results, "white-box")
 
 
 def test_the_record_says_what_fresh_draws_say(white_box):
@@ -92,7 +92,7 @@ def test_an_honest_record_is_confirmed_and_lies_are_not(white_box, results, caps
         change(data, manifest)
         folder = tmp_path / "white-box" / "forged"
         shutil.rmtree(folder, ignore_errors=True)
-        records.write(folder, data, manifest)
+        store.write(folder, data, manifest)
         found = rechecked(folder, results, capsys)
         assert not found["ok"]
         claimed = {name for row in found["rows"] for name, value in row.items() if value and name not in NAMES}
@@ -142,7 +142,7 @@ def test_the_plan_counts_what_a_random_defense_costs(white_box):
 def test_bare_gradients_are_not_flagged(results, capsys):
     assert main(["masking", *MASKING, "--defenses", "none", "--out", str(results), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["flagged"] == []
-    surface = records.latest(results, "masking").data.surface
+    surface = store.latest(results, "masking").data.surface
     assert np.unique(surface.values.round(5)).size > 0.9 * 41 * 41
 
 
@@ -159,7 +159,7 @@ def test_a_quantizer_is_flagged(results, capsys):
     assert robust["quantizer:levels=4"]["clean"] == max(shares)
     assert robust["quantizer:levels=4"]["base"] > 0.8
     assert robust["quantizer:levels=4"]["around"] < 0.3
-    surface = records.latest(results, "masking").data.surface
+    surface = store.latest(results, "masking").data.surface
     assert surface.shape == (1, 1, 41, 41)
     assert np.unique(surface.values.round(5)).size < 0.6 * 41 * 41  # a staircase
 

@@ -3,7 +3,7 @@
 import pytest
 
 from sims.experiments.white_box.report import report
-from sims.records import read, report_follows
+from sims.records.store import read, report_follows
 from tests.sims.shipped import DATA, README, missing
 
 RECORDS = {name: read(DATA / "white-box" / name) for name in ("purifiers", "robust-digits")}

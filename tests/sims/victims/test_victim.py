@@ -10,7 +10,7 @@ from defenses import zoo
 from defenses.data import sources
 from defenses.files.folders import Folders
 from defenses.purifiers.table import Chain, defense_choices
-from sims.records import record_folder
+from sims.records.key import record_folder
 from sims.victims.victim import VictimOptions, victim_inputs
 
 MINE = "import helper\n\n\ndef MODEL(images):\n    return images[:, 0, 0]\n\n\ndef DEFENSE(model):\n    return model\n"

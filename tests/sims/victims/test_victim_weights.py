@@ -12,7 +12,7 @@ from defenses.classifiers.network import initial
 from defenses.files.folders import Folders
 from defenses.weights.cached import named
 from defenses.zoo import read_model
-from sims import records
+from sims.records.key import settings_of
 from sims.victims.victim import VictimOptions, load_victim, victim_inputs
 from tests.defenses.files.torch_files import archive, dictionary, saved
 
@@ -60,7 +60,7 @@ def test_the_set_of_weights_is_loaded(options):
 
 def test_a_record_finds_the_set_of_weights_again(options):
     chosen = options(weights_key="state_dict_ema")
-    assert VictimOptions.saved(json.loads(json.dumps(records.settings_of(chosen), default=str))) == chosen
+    assert VictimOptions.saved(json.loads(json.dumps(settings_of(chosen), default=str))) == chosen
 
 
 def test_a_key_without_a_file_is_refused():

@@ -9,10 +9,11 @@ import xarray as xr
 
 from defenses.files.folders import Folders
 from defenses.zoo import read_model
-from sims import records
 from sims.command_line import main
 from sims.experiments.attack.recheck import recheck
 from sims.experiments.experiment import Context
+from sims.records import store
+from sims.records.key import settings_of
 from sims.victims.victim import VictimOptions
 from tests.sims.edited import MISSING, edited
 from tests.sims.victims.reference_server import Memory, Server
@@ -32,7 +33,7 @@ HONEST = {name: [*arguments, "--defenses", "none", "gaussian-noise:std=0.2"] for
 
 def made(results, *arguments):
     assert main(["attack", *SMALL, *arguments, "--out", str(results), "--json"]) == 0
-    return records.latest(results, "attack")
+    return store.latest(results, "attack")
 
 
 def rechecked(folder, results, capsys):
@@ -136,7 +137,7 @@ CLAIMS = {
 def forged(record, forge, folder):
     data, manifest = record.data.copy(deep=True), copy.deepcopy(record.manifest)
     forge(data, manifest)
-    return records.write(folder / "attack" / "forged", data, manifest).folder
+    return store.write(folder / "attack" / "forged", data, manifest).folder
 
 
 LIKE_ANOTHER = {  # the fast set has one of each kind
@@ -209,14 +210,14 @@ def test_settings_of_no_version_are_refused_even_if_the_digest_is_right(record, 
         with pytest.raises(ValueError, match=f"must have settings as this version saves them, {path[-1]} is none$"):
             recheck(forgery, Context(Folders(), tmp_path, lambda *_: None))
     for best in ("text", {}, {"smoothing_radius": "0.1"}):
-        folder = records.write(tmp_path / "forged", record.data, record.manifest | {"best_response": best}).folder
+        folder = store.write(tmp_path / "forged", record.data, record.manifest | {"best_response": best}).folder
         assert main(["attack", "--recheck", str(folder), "--out", str(results)]) == 2
         said = f"error: record {folder} must have the smoothing_radius of its best_response\n"
         assert capsys.readouterr().err == said
 
 
 def test_an_edited_record_is_not_rechecked(record, results, tmp_path, capsys):
-    folder = records.write(tmp_path / "edited", record.data, record.manifest).folder
+    folder = store.write(tmp_path / "edited", record.data, record.manifest).folder
     for key in record.manifest:
         (folder / "manifest.json").write_text(json.dumps(edited(record.manifest, (key,), MISSING)))
         assert main(["attack", "--recheck", str(folder), "--out", str(results)]) == 2
@@ -224,7 +225,7 @@ def test_an_edited_record_is_not_rechecked(record, results, tmp_path, capsys):
 
 
 def test_a_record_of_another_version_is_refused(record, results, tmp_path, capsys):
-    folder = records.write(tmp_path / "old", record.data.drop_vars("start"), record.manifest).folder
+    folder = store.write(tmp_path / "old", record.data.drop_vars("start"), record.manifest).folder
     assert main(["attack", "--recheck", str(folder), "--out", str(results)]) == 2
     assert "must have start, made by this version" in capsys.readouterr().err
 
@@ -251,7 +252,7 @@ def test_a_record_with_weights_from_a_file_finds_them_again(tmp_path):
     file = tmp_path / "mine.pth"
     file.write_bytes(b"weights")
     options = VictimOptions((read_model("resnet20"),), "cifar10", file)
-    assert VictimOptions.saved(json.loads(json.dumps(records.settings_of(options), default=str))) == options
+    assert VictimOptions.saved(json.loads(json.dumps(settings_of(options), default=str))) == options
     file.unlink()
     with pytest.raises(ValueError, match="weights must be a file that can be read"):
         VictimOptions.saved({"model": ["resnet20"], "dataset": "cifar10", "weights": str(file)})

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from defenses.model import Model, defended
-from sims import records
 from sims.attacks.attack import Threat
 from sims.attacks.table import attack_choices, build_attack, read_attack
 from sims.command_line import main
 from sims.engine.run import Schedule, run_attack
 from sims.measurements.best_response import best_radius, with_radius
+from sims.records import store
 from sims.victims.oracle import averaged, oracle_of
 from sims.victims.starts import starting_images
 from tests.sims.small_victims import SHAPE, images, labels_of, linear_classifier, no_defense
@@ -86,7 +86,7 @@ def record(results):
     chosen = ["--attacks", "nes:num_directions=4", "null", "--defenses", "mean-filter", "gaussian-noise:std=0.1"]
     rule = ["--stopping", "re-evaluation", "--evaluations", "5"]
     assert main(["attack", *arguments, *chosen, *rule, "--out", str(results), "--json"]) == 0
-    return records.latest(results, "attack")
+    return store.latest(results, "attack")
 
 
 def test_claims_stand_beside_fresh_draws(record):
@@ -124,7 +124,7 @@ def test_a_service_is_attacked_beside_the_defences(results, capsys):
     assert row["V"] is None
     assert row["slow_down_predicted"] is None
     assert row["evaluations"] == 3
-    data = records.latest(results, "attack").data
+    data = store.latest(results, "attack").data
     assert asked == int(data.queries.sel(defense=server.url).sum()) + 3 * 6
     assert main(["attack", "--images", "6", "--service", "ftp://nowhere", "--out", str(results)]) == 2
     assert "url must be http" in capsys.readouterr().err

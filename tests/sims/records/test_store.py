@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sims import records
+from sims.records import store
+from sims.records.code import ROOT, source_hash
+from sims.records.key import record_folder
+from sims.records.provenance import PACKAGES, provenance
 from tests.sims.edited import MISSING, edited
 
 DATA = xr.Dataset(
@@ -28,8 +31,8 @@ class Config:
 
 def test_what_is_written_is_read_back(tmp_path):
     folder = tmp_path / "attack" / "abc"
-    written = records.write(folder, DATA, MANIFEST)
-    read = records.read(folder)
+    written = store.write(folder, DATA, MANIFEST)
+    read = store.read(folder)
     assert read.folder == written.folder == folder
     assert read.manifest == written.manifest
     assert read.manifest["config"] == {"budget": 100}
@@ -39,9 +42,9 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_writing_again_replaces(tmp_path):
-    records.write(tmp_path / "run", DATA, MANIFEST)
-    records.write(tmp_path / "run", DATA + 1, MANIFEST | {"seed": 1})
-    again = records.read(tmp_path / "run")
+    store.write(tmp_path / "run", DATA, MANIFEST)
+    store.write(tmp_path / "run", DATA + 1, MANIFEST | {"seed": 1})
+    again = store.read(tmp_path / "run")
     assert again.manifest["seed"] == 1
     assert again.data.equals(DATA + 1)
 
@@ -72,21 +75,21 @@ def test_a_crash_leaves_no_manifest(tmp_path, monkeypatch, stage):
     folder = tmp_path / "attack" / "abc"
     monkeypatch.setattr(*CRASHES[stage])
     with pytest.raises(KeyboardInterrupt):
-        records.write(folder, DATA, MANIFEST)
+        store.write(folder, DATA, MANIFEST)
     monkeypatch.undo()
     assert list(folder.parent.iterdir()) == []
-    records.write(folder, DATA, MANIFEST)
-    assert records.read(folder).data.equals(DATA)
+    store.write(folder, DATA, MANIFEST)
+    assert store.read(folder).data.equals(DATA)
 
 
 @pytest.mark.parametrize("stage", ["data", "manifest"])
 def test_a_crash_before_the_swap_keeps_the_old_record(tmp_path, monkeypatch, stage):
-    records.write(tmp_path / "run", DATA, MANIFEST)
+    store.write(tmp_path / "run", DATA, MANIFEST)
     monkeypatch.setattr(*CRASHES[stage])
     with pytest.raises(KeyboardInterrupt):
-        records.write(tmp_path / "run", DATA + 1, MANIFEST)
+        store.write(tmp_path / "run", DATA + 1, MANIFEST)
     monkeypatch.undo()
-    assert records.read(tmp_path / "run").data.equals(DATA)
+    assert store.read(tmp_path / "run").data.equals(DATA)
 
 
 def flip_a_byte(path: Path) -> None:
@@ -109,11 +112,11 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damage_is_noticed_and_the_folder_named(tmp_path, damage):
-    folder = records.write(tmp_path / "attack" / "abc", DATA, MANIFEST).folder
-    records.read(folder)
+    folder = store.write(tmp_path / "attack" / "abc", DATA, MANIFEST).folder
+    store.read(folder)
     damage(folder)
     with pytest.raises(ValueError, match=f"record {folder} is damaged .*delete the folder and run again"):
-        records.read(folder)
+        store.read(folder)
 
 
 OTHER_TYPES = (None, 7, "text", [], {}, True)
@@ -135,21 +138,21 @@ def edits(value, *path):
 
 
 def test_no_edit_of_a_manifest_is_taken_for_a_result(tmp_path):
-    record = records.write(tmp_path / "attack" / "abc", DATA, MANIFEST)
+    record = store.write(tmp_path / "attack" / "abc", DATA, MANIFEST)
     for path, value in edits(record.manifest):
         (record.folder / "manifest.json").write_text(json.dumps(edited(record.manifest, path, value)))
         with pytest.raises(ValueError, match=r"is damaged \(manifest.json (was altered|has no digest: it was)"):
-            records.read(record.folder)
+            store.read(record.folder)
     (record.folder / "manifest.json").write_text(json.dumps(record.manifest))  # as another program would write it
-    assert records.read(record.folder).manifest == record.manifest
+    assert store.read(record.folder).manifest == record.manifest
 
 
-@pytest.mark.parametrize("name", records.FIELDS)
+@pytest.mark.parametrize("name", store.FIELDS)
 def test_a_manifest_must_have_its_fields_even_if_its_digest_is_right(tmp_path, name):
     for manifest in ({**MANIFEST, name: 7}, {key: value for key, value in MANIFEST.items() if key != name}):
-        folder = records.write(tmp_path / "abc", DATA, manifest).folder
+        folder = store.write(tmp_path / "abc", DATA, manifest).folder
         with pytest.raises(ValueError, match=rf"is damaged \(manifest.json must have {name}\)"):
-            records.read(folder)
+            store.read(folder)
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty", "file"])
@@ -157,23 +160,23 @@ def test_a_folder_without_a_record_is_not_called_damaged(tmp_path, name):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=f"^no record in {tmp_path / name}; a record is a folder with manifest.json"):
-        records.read(tmp_path / name)
+        store.read(tmp_path / name)
 
 
 def test_latest_is_the_newest_whole_record(tmp_path):
     for age, name in ((20, "older"), (10, "newer"), (30, "oldest")):
-        folder = records.write(tmp_path / "attack" / name, DATA, MANIFEST | {"name": name}).folder
+        folder = store.write(tmp_path / "attack" / name, DATA, MANIFEST | {"name": name}).folder
         os.utime(folder / "manifest.json", ns=(0, (100 - age) * 10**9))
     part = tmp_path / "attack" / ".part-x"  # what a killed run leaves behind
-    records.write(part / "record", DATA, MANIFEST | {"name": "part"})
+    store.write(part / "record", DATA, MANIFEST | {"name": "part"})
     (part / "manifest.json").write_text("{}")
     (tmp_path / "attack" / "unfinished").mkdir()
-    assert records.latest(tmp_path, "attack").manifest["name"] == "newer"
+    assert store.latest(tmp_path, "attack").manifest["name"] == "newer"
 
 
 def test_no_record_names_the_command(tmp_path):
     with pytest.raises(ValueError, match=r"no record of moments under .*`python -m sims moments`"):
-        records.latest(tmp_path, "moments")
+        store.latest(tmp_path, "moments")
 
 
 @pytest.fixture
@@ -196,42 +199,42 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_of_the_source_changes_the_folder(house, change):
-    before = records.record_folder(house, "attack", Config(), {})
+    before = record_folder(house, "attack", Config(), {})
     (house / "sims" / "notes.txt").write_text("not code")
-    assert records.record_folder(house, "attack", Config(), {}) == before
+    assert record_folder(house, "attack", Config(), {}) == before
     change(house)
-    assert records.record_folder(house, "attack", Config(), {}) != before
+    assert record_folder(house, "attack", Config(), {}) != before
 
 
 def test_the_folder_depends_on_the_question_alone(house):
     ask = [("attack", Config()), ("attack", Config(budget=101)), ("attack", Config(radius=0.2)), ("moments", Config())]
-    folders = [records.record_folder(house, *question, {}) for question in ask]
+    folders = [record_folder(house, *question, {}) for question in ask]
     assert len({folder.name for folder in folders}) == 4
-    assert folders[0] == records.record_folder(house, "attack", Config(100, 0.1), {})
+    assert folders[0] == record_folder(house, "attack", Config(100, 0.1), {})
     assert folders[3].parent == house / "moments"
 
 
 def test_an_output_that_is_a_file_is_refused(tmp_path):
-    records.prepare(tmp_path / "new" / "out", "moments")
+    store.prepare(tmp_path / "new" / "out", "moments")
     assert list((tmp_path / "new" / "out").iterdir()) == []
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"out must be a writable folder, got .*file"):
-        records.prepare(tmp_path / "file", "moments")
+        store.prepare(tmp_path / "file", "moments")
 
 
 def test_provenance_says_what_ran():
-    about = records.provenance()
-    assert about["source"] == records.source_hash()
-    assert set(about["versions"]) == {"python", *records.PACKAGES}
+    about = provenance()
+    assert about["source"] == source_hash()
+    assert set(about["versions"]) == {"python", *PACKAGES}
     json.dumps(about)
 
 
 def test_the_reader_needs_no_jax():
     check = "import sys, sims.records; sys.exit('jax' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check], cwd=records.ROOT, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0
 
 
 def test_other_data_or_weights_are_another_question(tmp_path):
     one, two = ({"weights": {"sha256": digest}} for digest in "ab")
-    folders = [records.record_folder(tmp_path, "attack", Config(), inputs) for inputs in (one, two)]
+    folders = [record_folder(tmp_path, "attack", Config(), inputs) for inputs in (one, two)]
     assert folders[0] != folders[1]

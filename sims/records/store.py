@@ -1,31 +1,26 @@
-"""Records of a run: `<out>/<experiment>/<hash>/` with `data.nc` and `manifest.json`. Imports no jax.
+"""Records of a run: `<out>/<experiment>/<key>/` with `data.nc` and `manifest.json`.
 
-The hash covers the configuration, the data and weights that it reads, and the source of the packages that computed
-it: the same question to the same code is answered from the record. A folder is written under a temporary name and
-renamed, so a manifest means that the run is whole. The manifest holds a digest of the data and one of itself, so that
-what was edited is never taken for what was measured.
+A folder is written under a temporary name and renamed, so a manifest means that the run is whole. The manifest holds a
+digest of the data and one of itself, so that what was edited is never taken for what was measured.
 """
 
-import dataclasses
 import hashlib
 import json
 import math
-import platform
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import h5netcdf
+import numpy as np
 import xarray as xr
 
-ROOT = Path(__file__).resolve().parent.parent
 REPORT_ROUNDING = 1e-5  # of a mean over the images in float32, summed in another order
+PIXELS = ("image", "height", "width", "channel")
 FIELDS = {"experiment": str, "config": dict, "report": dict}  # of every manifest
-PACKAGES = ("jax", "flax", "optax", "numpy", "sympy")
 
 
 class Record(NamedTuple):
@@ -34,37 +29,6 @@ class Record(NamedTuple):
     folder: Path
     data: xr.Dataset
     manifest: dict[str, Any]
-
-
-def record_folder(out: Path, experiment: str, config: Any, inputs: Mapping[str, Any]) -> Path:
-    """Where the record of that configuration (a frozen dataclass) on those inputs under this code belongs."""
-    text = json.dumps([experiment, settings_of(config), inputs, source_hash()], sort_keys=True, default=_content)
-    return out / experiment / hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def settings_of(value: Any) -> Any:
-    """A configuration as JSON values, but for paths: what is read from text (a choice, a rule) is that text again."""
-    if dataclasses.is_dataclass(value) and "__str__" not in vars(type(value)):
-        return {field.name: settings_of(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, tuple | list):
-        return [settings_of(part) for part in value]
-    return value if value is None or isinstance(value, bool | int | float | str | Path) else str(value)
-
-
-def _content(value: Any) -> str:
-    """What stands for a setting that is no JSON value: of a file its content, not its place."""
-    if isinstance(value, Path) and value.is_file():
-        return hashlib.sha256(value.read_bytes()).hexdigest()
-    return str(value)
-
-
-def source_hash() -> str:
-    """A hash of the source of theory, defenses and sims."""
-    digest = hashlib.sha256()
-    for package in ("theory", "defenses", "sims"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def prepare(out: Path, experiment: str = "") -> None:
@@ -79,20 +43,57 @@ def prepare(out: Path, experiment: str = "") -> None:
         raise ValueError(f"out must be a writable folder, got {out} ({error.strerror})") from error
 
 
-def write(folder: Path, data: xr.Dataset, manifest: Mapping[str, Any]) -> Record:
-    """Write the record and return it; the folder appears whole or not at all."""
+def write(
+    folder: Path,
+    data: xr.Dataset,
+    manifest: Mapping[str, Any],
+    pixels: Mapping[str, Iterable[np.ndarray]] = MappingProxyType({}),
+) -> Record:
+    """Write the record and return it; the folder appears whole or not at all.
+
+    pixels: variables (image, height, width, channel) over the images of the data that are never in memory as a whole:
+    each comes as consecutive parts (n, h, w, c), and `pixels_of` reads some of it again.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as temporary:
         part = Path(temporary) / "record"
         part.mkdir()
         data.to_netcdf(part / "data.nc", engine="h5netcdf")
-        checksum = hashlib.sha256((part / "data.nc").read_bytes()).hexdigest()
-        full = json.loads(json.dumps({**manifest, "data_sha256": checksum}, default=str))
+        for name, parts in pixels.items():
+            _append(part / "data.nc", name, parts)
+        found = {"pixels": list(pixels), "data_sha256": file_digest(part / "data.nc")}
+        full = json.loads(json.dumps({**manifest, **found}, default=str))
         full["manifest_sha256"] = digest(full)
         (part / "manifest.json").write_text(json.dumps(full, indent=1) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     return Record(folder, data, full)
+
+
+def _append(file: Path, name: str, parts: Iterable[np.ndarray]) -> None:
+    """One more variable in the file, part after part."""
+    with h5netcdf.File(file, "a") as data:
+        start, variable = 0, None
+        for part in parts:
+            if variable is None:
+                for dimension, size in zip(PIXELS[1:], part.shape[1:], strict=True):
+                    if dimension not in data.dimensions:
+                        data.dimensions[dimension] = size
+                variable = data.create_variable(name, PIXELS, part.dtype)
+            variable[start : start + len(part)] = part
+            start += len(part)
+
+
+def pixels_of(record: Record, name: str, images: slice = slice(None)) -> np.ndarray:
+    """(n, h, w, c) what was written as pixels under that name, of these images."""
+    with xr.open_dataset(record.folder / "data.nc", engine="h5netcdf") as data:
+        return data[name][images].values
+
+
+def file_digest(file: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def digest(manifest: Mapping[str, Any]) -> str:
@@ -102,7 +103,7 @@ def digest(manifest: Mapping[str, Any]) -> str:
 
 
 def read(folder: Path) -> Record:
-    """The record in that folder, with the FIELDS in its manifest.
+    """The record in that folder, with the FIELDS in its manifest; its data without what `pixels_of` reads.
 
     ValueError names what is missing, damaged or altered and what to do, or that no record is there.
     """
@@ -110,24 +111,24 @@ def read(folder: Path) -> Record:
         raise ValueError(f"no record in {folder}; a record is a folder with manifest.json and data.nc")
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
-        content = (folder / "data.nc").read_bytes()
+        content = file_digest(folder / "data.nc")
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"record {folder} is damaged ({error}); delete the folder and run again") from error
     if fault := _fault(manifest, content):
         raise ValueError(f"record {folder} is damaged ({fault}); delete the folder and run again")
     with xr.open_dataset(folder / "data.nc", engine="h5netcdf") as data:
-        return Record(folder, data.load(), manifest)
+        return Record(folder, data.drop_vars(manifest.get("pixels", [])).load(), manifest)
 
 
-def _fault(manifest: Any, content: bytes) -> str:
-    """What is wrong with a record's manifest or with the bytes of its data, "" where nothing is."""
+def _fault(manifest: Any, data_sha256: str) -> str:
+    """What is wrong with a record's manifest or with its data of that sha256, "" where nothing is."""
     if not isinstance(manifest, dict):
         return "manifest.json holds no object"
     if "manifest_sha256" not in manifest:
         return "manifest.json has no digest: it was altered, or made by an older version"
     if manifest["manifest_sha256"] != digest(manifest):
         return "manifest.json was altered"
-    if manifest.get("data_sha256") != hashlib.sha256(content).hexdigest():
+    if manifest.get("data_sha256") != data_sha256:
         return "data.nc was altered"
     missing = [name for name, kind in FIELDS.items() if not isinstance(manifest.get(name), kind)]
     return f"manifest.json must have {', '.join(missing)}" if missing else ""
@@ -177,28 +178,3 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=REPORT_ROUNDING, abs_tol=1e-9)
     return type(one) is type(other) and one == other
-
-
-def provenance() -> dict[str, Any]:
-    """Command, commit, source hash, versions and machine of this process."""
-    return {
-        "argv": sys.argv[1:],
-        "commit": _commit(),
-        "source": source_hash(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "machine": platform.machine(),
-    }
-
-
-def _commit() -> str:
-    try:
-        run = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return run.stdout.strip()
