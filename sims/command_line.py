@@ -28,6 +28,7 @@ from sims.attacks.attack import Threat, covers_box
 from sims.attacks.listing import list_attacks
 from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, check_memory, find_experiment
 from sims.experiments.modules import chosen_modules
+from sims.experiments.status import list_status
 from sims.records import store
 from sims.records.code import code_hash
 from sims.records.key import key_of, settings_of, versions
@@ -36,7 +37,7 @@ from sims.records.provenance import provenance
 from sims.white_box.listing import list_white_box
 
 Config = TypeVar("Config")
-LISTINGS = {"attacks": list_attacks, "white-box-attacks": list_white_box}
+LISTINGS = {"attacks": list_attacks, "white-box-attacks": list_white_box, "status": list_status}
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def _list() -> int:
         print(f"  {name:<18} {purpose}")
     print("  attacks            the table of query attacks, with their settings and sources")
     print("  white-box-attacks  the table of attacks that see gradients")
+    print("  status             which records and cells are done, running, stale (of older code) or missing")
     return 0
 
 

@@ -157,7 +157,7 @@ def test_an_attack_goes_on_where_it_was_interrupted(models, tmp_path):
         return tmp_path / name
 
     cut, whole = out("cut"), out("whole")
-    moment = there(cut, "attack/*.checkpoints/*.npz")
+    moment = there(cut, "attack/cells/*.checkpoints/*/*.npz")
     assert interrupted(["-m", "sims", *ATTACK, "--out", str(cut)], moment) == (130, "", GOES_ON)
     assert main([*ATTACK, "--out", str(cut)]) == main([*ATTACK, "--out", str(whole)]) == 0
     assert store.latest(cut, "attack").data.identical(store.latest(whole, "attack").data)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("theory", "defenses", "sims", "figures")
 FILES = {"pyproject.toml", "README.md", "Makefile", "LICENSE", *FOLDERS, "tests"}
 MAY_IMPORT = {"theory": set(), "defenses": set(), "sims": {"theory", "defenses"}, "figures": {"theory", "sims"}}
-FOR_FIGURES = {"sims.records", "sims.intervals"}
+FOR_FIGURES = {"sims.records.store", "sims.intervals"}
 FORBIDDEN = {"theory": {"jax", "flax", "optax"}, "figures": {"jax", "flax", "optax"}}
 
 
@@ -53,7 +53,7 @@ def test_a_wrong_import_is_noticed():
     assert violations("figures", {"sims.engine.run.run_attack"})
     assert violations("figures", {"sims.measurements.slow_down.measured_slow_down"})
     assert violations("figures", {"sims.intervals_of_old.share"})
-    assert not violations("figures", {"sims.records", "sims.records.read", "sims.intervals.Z"})
+    assert not violations("figures", {"sims.records.store.read", "sims.intervals.Z"})
     assert not violations("sims", {"theory.catalogue.find", "jax"})
 
 

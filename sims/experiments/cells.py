@@ -61,6 +61,15 @@ def records_of(context: Context, cells: Sequence[Cell]) -> list[Record]:
     return [_record(*one) for one in zip(cells, codes, folders, strict=True)]
 
 
+def cell_of(record: Record, name: str) -> Record:
+    """The cell of that name that an experiment's record is joined from; ValueError where it is not there or damaged."""
+    key = record.manifest.get("cells", {}).get(name)
+    folder = record.folder.parent / "cells" / str(key)
+    if not (folder / "manifest.json").exists():
+        raise ValueError(f"record {record.folder} must have its cells beside it, {folder} of {name} is none")
+    return store.read(folder)
+
+
 def _record(cell: Cell, code: str, folder: Path) -> Record:
     if not (folder / "manifest.json").exists():
         with alone(folder):

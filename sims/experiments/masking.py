@@ -6,6 +6,7 @@ around some images, along the gradient and across it.
 
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,13 +19,26 @@ from defenses.options.names import NumberOption
 from defenses.purifiers.table import DefenseOptions, defense_choices
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball
+from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Schedule
 from sims.engine.stopping import check_votes
+from sims.experiments.cells import Cell, Computed, records_of
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
-from sims.experiments.white_box.run import judged
+from sims.experiments.hashes import model_question, pictures_hash
+from sims.experiments.modules import chosen_modules
+from sims.experiments.white_box.cell import draws_of, judged
 from sims.measurements.fresh_draws import times_right
+from sims.records.key import settings_of
 from sims.victims.memory import network_megabytes
-from sims.victims.victim import Victim, VictimOptions, load_victim, seconds_per_row, victim_inputs, victim_names
+from sims.victims.victim import (
+    Victim,
+    VictimOptions,
+    load_victim,
+    seconds_per_row,
+    victim_inputs,
+    victim_names,
+    victims_chosen,
+)
 from sims.white_box.cost import judgements, passes
 from sims.white_box.masking import CHECKS, Check, find, probes
 from sims.white_box.restarts import AttackPlan, with_restarts
@@ -92,35 +106,52 @@ def plan(config: Config) -> Plan:
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Attack every defence by every probe, and look at the loss around the first images."""
     victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
+    pictures = pictures_hash(victim)
+    records = records_of(context, [_cell(config, context, victim, pictures, name) for name in victim.models])
+    data = xr.concat([record.data for record in records], "defense", data_vars="all", join="exact")
+    facts = {
+        "classes": victim.network.num_classes,
+        "cells": {record.manifest["cell"]: record.folder.name for record in records},
+    }
+    return data.assign({"label": ("image", victim.labels)}).assign_coords(defense=list(victim.models)), facts
+
+
+def _cell(config: Config, context: Context, victim: Victim, pictures: str, name: str) -> Cell:
+    """All probes of one model, and its loss surfaces."""
+    chosen = victims_chosen(config.victim, config.defenses)[name]
+    own = {part: value for part, value in settings_of(config).items() if part not in ("victim", "defenses")}
+    question = {"cell": "masking", **own, "pictures": pictures, **model_question(victim.models[name], chosen)}
+    attacks = tuple(probe.attack for probe in _probes(config).values())
+    modules = (__name__, *chosen_modules(chosen), *chosen_modules(attacks))
+    return Cell(f"masking on {name}", question, modules, partial(_probed, config, context, victim, name))
+
+
+def _probed(config: Config, context: Context, victim: Victim, name: str, states: Path) -> Computed:
     names = tuple(_probes(config))
-    probed = [[_probe(config, context, victim, name, probe) for probe in names] for name in victim.models]
-    robust, non_finite = (np.array([[pair[part] for pair in row] for row in probed]) for part in (0, 1))
-    clean = np.array([_right(config, victim, name, victim.images) for name in victim.models])
+    found = [_probe(config, context, victim, name, probe, states) for probe in names]
+    robust, non_finite = (np.array([pair[part] for pair in found]) for part in (0, 1))
     offsets = np.linspace(-REACH, REACH, GRID) * config.epsilon
-    surfaces = [
-        [_surface(config, victim, name, view, offsets) for view in range(config.views)] for name in victim.models
-    ]
+    surfaces = [_surface(config, victim, name, view, offsets) for view in range(config.views)]
     data = {
-        "robust": (("defense", "probe", "image"), robust, {"long_name": "share of fresh draws not fooled"}),
-        "clean": (("defense", "image"), clean, {"long_name": "share of fresh draws right on the clean image"}),
-        "non_finite": (
-            ("defense", "probe", "image"),
-            non_finite,
-            {"long_name": "an answer or gradient was not finite"},
+        "robust": (("probe", "image"), robust, {"long_name": "share of fresh draws not fooled"}),
+        "clean": (
+            "image",
+            _right(config, victim, name, victim.images),
+            {"long_name": "share of fresh draws right on the clean image"},
         ),
-        "surface": (("defense", "view", "along", "across"), np.array(surfaces), {"units": "logit units"}),
-        "label": ("image", victim.labels),
+        "non_finite": (("probe", "image"), non_finite, {"long_name": "an answer or gradient was not finite"}),
+        "surface": (("view", "along", "across"), np.array(surfaces), {"units": "logit units"}),
     }
-    coordinates = {"defense": list(victim.models), "probe": list(names), "image": victim.ids}
-    return xr.Dataset(data, {**coordinates, "along": offsets, "across": offsets}), {
-        "classes": victim.network.num_classes
-    }
+    coordinates = {"probe": list(names), "image": victim.ids, "along": offsets, "across": offsets}
+    return Computed(xr.Dataset(data, coordinates))
 
 
-def _probe(config: Config, context: Context, victim: Victim, name: str, probe: str) -> tuple[np.ndarray, np.ndarray]:
+def _probe(
+    config: Config, context: Context, victim: Victim, name: str, probe: str, states: Path
+) -> tuple[np.ndarray, np.ndarray]:
     """(n,) the share of fresh draws in which each image is still right, and (n,) whether a run stopped at it."""
     attack, epsilon = _probes(config)[probe]
-    task, folder = f"{probe} on {name}", context.state_of(probe, name)
+    task, folder = f"{probe} on {name}", states / fingerprint(probe)[:16]
     threat = Threat(config.norm, epsilon, config.query_budget)
     plan = AttackPlan(threat, config.evaluations, config.rows, config.tile, folder, partial(context.advance, task))
     key = jax.random.fold_in(_key(config, ATTACK_STREAM), list(_probes(config)).index(probe))
@@ -130,13 +161,13 @@ def _probe(config: Config, context: Context, victim: Victim, name: str, probe: s
 
 def _right(config: Config, victim: Victim, name: str, images: np.ndarray) -> np.ndarray:
     """(n,) the share of fresh draws in which each image is right."""
-    draws = config.evaluations if victim.models[name].randomized else 1
-    return times_right(victim.labels, judged(config, victim, name, images, draws)) / draws
+    model = victim.models[name]
+    return times_right(victim.labels, judged(config, model, images)) / draws_of(config, model)
 
 
 def _surface(config: Config, victim: Victim, name: str, view: int, offsets: np.ndarray) -> np.ndarray:
     model = victim.models[name]
-    draws = config.evaluations if model.randomized else 1
+    draws = draws_of(config, model)
     key = jax.random.fold_in(_key(config, SURFACE_STREAM), view)
     image, label = victim.images[view], int(victim.labels[view])
     return loss_surface(key, model, config.norm, image, label, offsets, draws, config.tile)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,6 +119,11 @@ def victim_names(options: VictimOptions, chains: Sequence[Chain]) -> tuple[str, 
     if len(options.model) == 1:
         return tuple(map(str, chains))
     return tuple(f"{model}, {chain}" for model in options.model for chain in chains)
+
+
+def victims_chosen(options: VictimOptions, chains: Sequence[Chain]) -> dict[str, tuple[Choice, Chain]]:
+    """By those names, the classifier and the chain of defences that were chosen."""
+    return dict(zip(victim_names(options, chains), product(options.model, chains), strict=True))
 
 
 def load_victim(

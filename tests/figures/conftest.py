@@ -72,13 +72,14 @@ def attack():
     success = rng.random(shape) < np.array([0.6, 0.8, 0.1])[None, :, None]
     success[0, 2] = False
     dims = ("defense", "attack", "image")
-    pixels = (*dims, "height", "width", "channel")
+    few, pixels = 5, ("shown", "height", "width", "channel")
     data = {
         "queries": (dims, np.where(success, rng.integers(1, BUDGET, shape), BUDGET - 10)),
         "success": (dims, success),
-        "adversarial": (pixels, rng.random((*shape, *scan))),
-        "purified": (pixels, rng.random((*shape, *scan))),
-        "clean": (("image", *pixels[3:]), rng.random((20, *scan))),
+        "shown": ("shown", np.arange(few)),
+        "shown_adversarial": (("defense", *pixels), rng.random((3, few, *scan))),
+        "shown_purified": (("defense", *pixels), rng.random((3, few, *scan))),
+        "shown_clean": (pixels, rng.random((few, *scan))),
         "label": ("image", np.arange(20) % 7),
         "randomized": ("defense", [False, True, True]),
         "fooled": (dims, np.where(success, rng.integers(0, 11, shape), 0)),

@@ -1,6 +1,7 @@
 """A results folder for the tests that run experiments."""
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -28,6 +29,19 @@ def results(tmp_path_factory, models):
         shutil.rmtree(checkpoints, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sims.command_line.shutil", SimpleNamespace(rmtree=remember))
+        for module in ("command_line", "experiments.cells", "experiments.parts"):
+            patch.setattr(f"sims.{module}.shutil", SimpleNamespace(rmtree=remember))
         yield out
     assert [*refused(out), *refused(models), *removed] == []
+
+
+@pytest.fixture
+def new_out(tmp_path, models):
+    """Makes folders for results whose networks are trained already."""
+
+    def make(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "models").symlink_to(models)
+        return tmp_path / name
+
+    return make

@@ -13,7 +13,7 @@ def test_a_scan_notices_names_that_windows_refuses(tmp_path):
 
 
 def test_states_have_names_of_their_own_that_windows_takes(tmp_path):
-    context = Context(Folders(), tmp_path / "x.checkpoints", print)
+    context = Context(Folders(), tmp_path / "x.checkpoints", tmp_path / "cells", print)
     parts = [("nes:smoothing_radius=0.1", "none"), ("nes", "none"), ("nes", "a/b.py:C"), ("nesn", "one")]
     states = [context.state_of(*names) for names in parts]
     assert len(set(states)) == len(parts)

@@ -24,10 +24,11 @@ from sims.experiments.attack.cell import fresh_draws, parts_of_cell, tile_of
 from sims.experiments.attack.claims import Again, contradictions, found_of
 from sims.experiments.attack.report import report
 from sims.experiments.attack.setting import Config, Setting, setting
+from sims.experiments.cells import cell_of
 from sims.experiments.experiment import Context, saved_settings
 from sims.measurements.best_response import with_radius
 from sims.records import store
-from sims.records.store import Record, pixels_of, read
+from sims.records.store import Record, pixels_of
 from sims.victims.losses import margin_loss
 from sims.victims.oracle import revealed_loss
 from sims.victims.victim import VictimOptions
@@ -109,18 +110,9 @@ def _rows(record: Record, config: Config, shared: Setting, context: Context) -> 
     for i, (name, model) in enumerate(shared.victim.models.items()):
         for j, choice in enumerate(config.attacks):
             told = record.data.isel(defense=i, attack=j)
-            found = _contradictions(shared, model, choice, told, _cell(record, f"{choice} on {name}"))
+            found = _contradictions(shared, model, choice, told, cell_of(record, f"{choice} on {name}"))
             yield {"attack": str(choice), "defense": name, "images": told.sizes["image"], **found}
         context.advance("rechecked defences", i + 1, len(shared.victim.models))
-
-
-def _cell(record: Record, name: str) -> Record:
-    """The cell of that name, which holds the final images; ValueError where it is not there or damaged."""
-    key = record.manifest.get("cells", {}).get(name)
-    folder = record.folder.parent / "cells" / str(key)
-    if not (folder / "manifest.json").exists():
-        raise ValueError(f"record {record.folder} must have its images beside it, there is no cell {folder} of {name}")
-    return read(folder)
 
 
 def _contradictions(

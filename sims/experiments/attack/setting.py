@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from sims.experiments.experiment import Context, check_common
 from sims.experiments.hashes import pictures_hash
 from sims.victims.service import Service, service_model
 from sims.victims.starts import starting_images
-from sims.victims.victim import Victim, VictimOptions, load_victim, victim_names
+from sims.victims.victim import Victim, VictimOptions, load_victim, victim_names, victims_chosen
 
 SHOWN = 5  # images whose pixels the joined record has
 
@@ -101,10 +100,10 @@ class Setting(NamedTuple):
 def setting(config: Config, context: Context) -> Setting:
     """The victim with its images; every image has another one of them as its start, whose class is its target."""
     victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
-    chosen = dict(zip(victim.models, product(config.victim.model, config.defenses), strict=True))
+    chosen: dict[str, tuple[Any, ...]] = {**victims_chosen(config.victim, config.defenses)}
     if config.service:
         service = {config.service: service_model(config.service, victim.network.num_classes)}
-        victim, chosen = victim._replace(models=victim.models | service), chosen | {config.service: (config.service,)}
+        victim, chosen[config.service] = victim._replace(models=victim.models | service), (config.service,)
     alone = not config.threat.targeted and len(np.unique(victim.labels)) < 2  # no image of another class to start from
     other = np.arange(config.images) if alone else starting_images(victim.labels, victim.ids, config.seed)
     goals = victim.labels[other] if config.threat.targeted else victim.labels

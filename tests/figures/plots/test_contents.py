@@ -226,15 +226,15 @@ def test_the_bands_of_robust_accuracy_against_published_values():
 def test_scans_are_the_images_of_the_record(drawn):
     figure, found = drawn("scans")
     data = found["attack"].data.isel(attack=0)
-    panels = np.array(figure.axes).reshape(scans.ROWS, 7)
-    for row in range(scans.ROWS):
-        cell = data.isel(image=row)  # labels 0, 1, 2, … come first
+    panels = np.array(figure.axes).reshape(data.sizes["shown"], 7)
+    for row in range(data.sizes["shown"]):
+        cell = data.isel(image=row, shown=row)  # labels 0, 1, 2, … come first
         assert panels[row, 0].get_ylabel() == f"label {row}"
-        np.testing.assert_allclose(panels[row, 0].images[0].get_array(), cell.clean.values[..., 0])
+        np.testing.assert_allclose(panels[row, 0].images[0].get_array(), cell.shown_clean.values[..., 0])
         for i in range(3):
             attacked, purified = panels[row, 1 + 2 * i : 3 + 2 * i]
-            np.testing.assert_allclose(attacked.images[0].get_array(), cell.adversarial.values[i, ..., 0])
-            np.testing.assert_allclose(purified.images[0].get_array(), cell.purified.values[i, ..., 0])
+            np.testing.assert_allclose(attacked.images[0].get_array(), cell.shown_adversarial.values[i, ..., 0])
+            np.testing.assert_allclose(purified.images[0].get_array(), cell.shown_purified.values[i, ..., 0])
             outcome = "fooled" if cell.success[i] else "resisted"
             assert attacked.get_xlabel() == f"{outcome}, {cell.queries.values[i]} queries"
             assert attacked.images[0].get_clim() == (0, 1)

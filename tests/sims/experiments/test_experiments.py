@@ -37,7 +37,9 @@ def record(request, results):
 def test_record(record):
     name, found = record
     assert found.manifest["experiment"] == name
-    assert {"argv", "commit", "versions", "seconds", "config", "source", "device", "report"} <= set(found.manifest)
+    assert {"argv", "commit", "versions", "seconds", "config", "modules", "code", "needs", "device", "report"} <= set(
+        found.manifest
+    )
     CHECKS[name](found.data, found.manifest)
 
 
@@ -68,7 +70,7 @@ def attack(data, manifest):
     null = data.sel(attack="null", defense="average-purifier")
     assert (null.queries[~null.success] == 60).all()
     assert manifest["queries"] == int(data.queries.sum())
-    assert np.abs(data.adversarial - data.clean).max() <= 0.25 + 1e-6
+    assert data.distance.max() <= 0.25 + 1e-6
     rows = {(row["attack"], row["defense"]): row for row in manifest["report"]["rows"]}
     assert rows["nes:smoothing_radius=0.1", "average-purifier"]["slow_down"] == 1
     assert rows["nes:smoothing_radius=0.1", "random-purifier"]["slow_down_predicted"] >= 1

@@ -14,6 +14,7 @@ from sims.experiments.white_box.report import report
 from sims.experiments.white_box.run import Config, plan
 from sims.records import store
 from sims.white_box.table import white_box_choices
+from tests.sims.experiments.forging import forged
 
 WHITE_BOX = [
     "--images", "16", "--epsilon", "0.2", "--query-budget", "60", "--evaluations", "4", "--rows", "16", "--tile", "8",
@@ -88,11 +89,8 @@ def test_an_honest_record_is_confirmed_and_lies_are_not(white_box, results, caps
     assert rechecked(white_box.folder, results, capsys)["ok"]
 
     def claims(change) -> set[str]:
-        data, manifest = white_box.data.copy(deep=True), json.loads(json.dumps(white_box.manifest, default=str))
-        change(data, manifest)
-        folder = tmp_path / "white-box" / "forged"
-        shutil.rmtree(folder, ignore_errors=True)
-        store.write(folder, data, manifest)
+        shutil.rmtree(tmp_path / "white-box", ignore_errors=True)
+        folder = forged(white_box, change, tmp_path)
         found = rechecked(folder, results, capsys)
         assert not found["ok"]
         claimed = {name for row in found["rows"] for name, value in row.items() if value and name not in NAMES}

@@ -218,7 +218,7 @@ def compared(tmp_path_factory):
         config = compare.Config(pairs=("fake",), images=12, query_budget=40, epsilon=0.12, batch=4, batch_images=6)
         assert "numpy" in compare.inputs(config, Folders(models=tmp_path_factory.mktemp("models")))["peers"]
         folder = tmp_path_factory.mktemp("checkpoints")
-        data, facts = compare.run(config, Context(Folders(models=folder), folder, lambda *_: None))
+        data, facts = compare.run(config, Context(Folders(models=folder), folder, folder, lambda *_: None))
         return data, facts, compare.report(data, {"config": {"seed": 0}})
 
 

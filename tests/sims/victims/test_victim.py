@@ -10,7 +10,7 @@ from defenses import zoo
 from defenses.data import sources
 from defenses.files.folders import Folders
 from defenses.purifiers.table import Chain, defense_choices
-from sims.records.key import record_folder
+from sims.records.key import key_of, settings_of
 from sims.victims.victim import VictimOptions, victim_inputs
 
 MINE = "import helper\n\n\ndef MODEL(images):\n    return images[:, 0, 0]\n\n\ndef DEFENSE(model):\n    return model\n"
@@ -36,11 +36,12 @@ def folder(tmp_path):
 
 
 def key(folder, model="cnn", defenses=("none",), dataset="pets", classes=None):
-    """Where the record of a run would lie."""
+    """That of a run, whatever the code."""
     dataset = str(folder / dataset) if dataset == "pets" else dataset
     options = VictimOptions((zoo.read_model(model.format(folder)),), dataset, classes=classes)
     config = Config(options, defense_choices(*(text.format(folder) for text in defenses)))
-    return record_folder(folder, "attack", config, victim_inputs(config, Folders(folder / "models", folder)))
+    inputs = victim_inputs(config, Folders(folder / "models", folder))
+    return key_of([settings_of(config), inputs], "")
 
 
 def repaint(folder):

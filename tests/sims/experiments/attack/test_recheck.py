@@ -1,6 +1,5 @@
 """The recheck of a saved `attack` record: every lie is caught, and no honest record is refused."""
 
-import copy
 import json
 
 import numpy as np
@@ -16,6 +15,7 @@ from sims.records import store
 from sims.records.key import settings_of
 from sims.victims.victim import VictimOptions
 from tests.sims.edited import MISSING, edited
+from tests.sims.experiments.forging import forged
 from tests.sims.victims.reference_server import Memory, Server
 
 SMALL = ["--images", "8", "--query-budget", "60", "--draws", "2", "--evaluations", "3", "--rows", "16", "--tile", "8"]
@@ -128,16 +128,11 @@ CLAIMS = {
     "success-on-random": (say_it_is_random, "success_not_confirmed"),
     "status": (set_all(status=2), "status_not_success"),
     "still-running": (set_all(status=0), "status_not_success"),
+    "distance-as-told": (set_all(distance=0.01), "distance_not_as_claimed"),
     "ball": (leave_the_ball, "outside_the_ball"),
     "draws": (set_to("fooled", 3, "rays", "gaussian-noise:std=0.2"), "fresh_draws_not_as_saved"),
     "more-draws-than-made": (set_all(fooled=4), "fresh_draws_not_possible"),
 }
-
-
-def forged(record, forge, folder):
-    data, manifest = record.data.copy(deep=True), copy.deepcopy(record.manifest)
-    forge(data, manifest)
-    return store.write(folder / "attack" / "forged", data, manifest).folder
 
 
 LIKE_ANOTHER = {  # the fast set has one of each kind
@@ -170,6 +165,10 @@ def another_attack(data, manifest):
     manifest["config"]["attacks"][-1] = "rays:average=2"
 
 
+def other_pictures(data, manifest):
+    manifest["pictures"] = "0" * 64
+
+
 ALTERED = {
     "report": (better_report, "report"),
     "epsilon": (setting_of("epsilon", 0.5, "threat"), "report"),
@@ -182,8 +181,8 @@ ALTERED = {
     "randomized": (say_it_is_random, "randomized"),
     "label": (set_all(label=3), "label"),
     "goal": (set_all(goal=3), "goal"),
-    "clean": (set_all(clean=0.5), "clean"),
-    "start": (set_all(start=0.5), "start"),
+    "pictures": (other_pictures, "pictures"),
+    "start": (set_all(start=0), "start"),
 }
 
 
@@ -208,7 +207,7 @@ def test_settings_of_no_version_are_refused_even_if_the_digest_is_right(record, 
     for path, value in (*changes, (("added",), 1), (("threat", "added"), 1), (("victim", "added"), 1)):
         forgery = record._replace(manifest=record.manifest | {"config": edited(config, path, value)})
         with pytest.raises(ValueError, match=f"must have settings as this version saves them, {path[-1]} is none$"):
-            recheck(forgery, Context(Folders(), tmp_path, lambda *_: None))
+            recheck(forgery, Context(Folders(), tmp_path, tmp_path, lambda *_: None))
     for best in ("text", {}, {"smoothing_radius": "0.1"}):
         folder = store.write(tmp_path / "forged", record.data, record.manifest | {"best_response": best}).folder
         assert main(["attack", "--recheck", str(folder), "--out", str(results)]) == 2
@@ -256,3 +255,10 @@ def test_a_record_with_weights_from_a_file_finds_them_again(tmp_path):
     file.unlink()
     with pytest.raises(ValueError, match="weights must be a file that can be read"):
         VictimOptions.saved({"model": ["resnet20"], "dataset": "cifar10", "weights": str(file)})
+
+
+def test_a_record_without_its_cells_is_refused(record, results, tmp_path, capsys):
+    """It holds no images: one that is shipped, or moved, cannot be rechecked."""
+    folder = store.write(tmp_path / "moved" / "alone", record.data, record.manifest).folder
+    assert main(["attack", "--recheck", str(folder), "--out", str(results)]) == 2
+    assert "must have its cells beside it" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""Cells and processes: two at once, ten kills, and the memory of one."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sims.records import store
+from tests.paths import ROOT
+from tests.sims.experiments.cell_runs import CHOSEN, cells_of, run, same
+
+
+def started(out, *arguments):
+    words = [sys.executable, "-m", "sims", "attack", *CHOSEN, *arguments, "--out", str(out)]
+    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(there, process):
+    """Until that is so, of a process that is still at work."""
+    while not there():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+
+
+def states(out):
+    rows = json.loads(
+        subprocess.check_output([sys.executable, "-m", "sims", "status", "--out", out, "--json"], cwd=ROOT)
+    )
+    return {(row["record"], row["cell"]): row["state"] for row in rows}
+
+
+@pytest.mark.slow
+def test_a_second_process_is_refused_in_one_line_and_damages_nothing(new_out):
+    out, attacks = new_out("both"), ["--attacks", "square", "null", "--query-budget", "2000"]
+    first = started(out, *attacks)
+    wait_for(lambda: list(out.glob("attack/cells/*.lock")), first)
+    [(record, _)] = [place for place, state in states(out).items() if state == "running" and not place[1]]
+    assert "missing" in states(out).values()  # cells that come later
+    second = started(out, *attacks)
+    said = second.communicate()[1]
+    assert second.returncode == 2
+    assert said.splitlines()[-1].startswith("error: out must be a folder whose record nobody else computes")
+    assert "Traceback" not in said
+    assert first.wait() == 0
+    assert set(states(out).values()) == {"done"}
+    assert (out / "attack" / record).is_dir()
+    same(store.latest(out, "attack"), run(new_out("alone"), *attacks))
+
+
+@pytest.mark.slow
+def test_ten_kills_across_cells_lose_nothing(new_out):
+    """`kill -9` at random moments after a new state or a new cell is there; what was whole before is whole after."""
+    out, rng = new_out("killed"), random.Random(0)
+    attacks = ["--attacks", "square", "nes:num_directions=3", "simba", "null", "--query-budget", "4000"]
+
+    def progress():
+        return {path: path.stat().st_mtime_ns for path in out.glob("attack/cells/**/*.n[cp]*")}
+
+    for _ in range(10):
+        finished, before = cells_of(out), progress()
+        process = started(out, *attacks)
+        wait_for(lambda before=before: progress() != before, process)
+        time.sleep(rng.uniform(0, 1))
+        assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert finished.items() <= cells_of(out).items()
+    assert {"missing", "done"} <= set(states(out).values())
+    same(run(out, *attacks), run(new_out("whole"), *attacks))
+    assert not [path.name for path in (out / "attack" / "cells").glob("*.checkpoints")]
+
+
+MEMORY = """
+import resource, sys
+from sims.command_line import main
+
+status = main(sys.argv[1:])
+print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+STRIDED = """
+import jax.numpy as jnp
+
+def strided(images):
+    pixels = images.reshape(len(images), -1)
+    return jnp.stack([pixels[:, i::997].mean(1) for i in range(4)], 1)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_images_or_cells(tmp_path):
+    """4 cells of 400 images of 224 × 224: 960 MB of final images, of which 64 MB are in memory at a time."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "model.py").write_text(STRIDED)
+    for i in range(400):
+        pixels = rng.integers(0, 256, (224, 224, 3), dtype=np.uint8)
+        means = [(pixels / 255).reshape(-1)[start::997].mean() for start in range(4)]
+        folder = tmp_path / "pictures" / str(np.argmax(means))
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{i}.png", compress_level=0)
+    chosen = ["--model", f"{tmp_path / 'model.py'}:strided", "--dataset", str(tmp_path / "pictures"), "--images", "400"]
+    cost = [
+        "--query-budget",
+        "20",
+        "--draws",
+        "2",
+        "--evaluations",
+        "2",
+        "--epsilon",
+        "0.03",
+        "--attacks",
+        "square",
+        "null",
+    ]
+    arguments = [
+        "attack",
+        *chosen,
+        *cost,
+        "--defenses",
+        "none",
+        "gaussian-noise:std=0.02",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    said = subprocess.check_output([sys.executable, "-c", MEMORY, *arguments], cwd=ROOT, text=True)
+    status, megabytes = map(int, said.split()[-2:])
+    assert status == 0
+    assert megabytes < 1600

@@ -1,0 +1,104 @@
+"""Cells: an experiment that asks for more computes what is new, and an image does not depend on its part."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from sims.experiments import parts
+from sims.experiments.attack import cell
+from sims.experiments.parts import parts_of
+from sims.records import code
+from tests.paths import ROOT
+from tests.sims.experiments.cell_runs import cells_of, run, same
+
+
+@pytest.fixture
+def out(new_out):
+    return new_out("results")
+
+
+def test_adding_an_attack_or_a_defence_computes_that_alone(out, monkeypatch):
+    """Rows are counted: the run's record has those of all cells, and only the new ones were asked for."""
+    asked = []
+    attack = cell.run_attack
+
+    def counted(*arguments, **options):
+        result = attack(*arguments, **options)
+        asked.append((arguments[1].name.split(",")[0], result.evaluated))
+        return result
+
+    monkeypatch.setattr(cell, "run_attack", counted)
+    first = run(out, "--attacks", "square")
+    before = cells_of(out)
+    assert [name for name, _ in asked] == ["square", "square"]
+    asked.clear()
+    more = run(out, "--attacks", "square", "null")
+    assert [name for name, _ in asked] == ["null", "null"]
+    assert more.manifest["queries"] == first.manifest["queries"] + sum(rows for _, rows in asked)
+    assert more.data.sel(attack=["square"]).queries.equals(first.data.queries)
+    assert before.items() <= cells_of(out).items()
+    asked.clear()
+    run(out, "--attacks", "square", "null", "--defenses", "none", "mean-filter", "gaussian-noise:std=0.2")
+    assert [name for name, _ in asked] == ["square", "null"]
+    asked.clear()
+    run(out, "--attacks", "square", "--query-budget", "21")
+    assert len(asked) == 2  # another question
+
+
+def test_an_edit_elsewhere_recomputes_nothing_and_one_of_the_engine_everything(tmp_path, monkeypatch):
+    """On a copy of this house, of which a cell of square on a purified cnn is made."""
+    for package in code.PACKAGES:
+        shutil.copytree(
+            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
+        )
+    monkeypatch.setattr(code, "ROOT", tmp_path)
+    modules = (cell.__name__, "sims.attacks.score.square", "defenses.purifiers.pool", "defenses.classifiers.cnn")
+
+    def hashed():
+        code._module.cache_clear()
+        return code.code_hash(modules)
+
+    def edit(name, old, new):
+        text = (tmp_path / name).read_text()
+        assert old in text, (name, old)
+        (tmp_path / name).write_text(text.replace(old, new, 1))
+
+    before = hashed()
+    (tmp_path / "sims/attacks/score/fresh.py").write_text("METHOD = None\n")
+    edit("sims/attacks/table.py", "    bandits,\n", "    bandits,\n    fresh,\n")
+    edit(
+        "sims/attacks/table.py", '    "null": null.METHOD,\n', '    "null": null.METHOD,\n    "fresh": fresh.METHOD,\n'
+    )
+    (tmp_path / "defenses/purifiers/fresh.py").write_text("METHOD = None\n")
+    edit("defenses/purifiers/table.py", "import averaging,", "import averaging, fresh,")
+    edit("defenses/purifiers/table.py", '    "none": identity', '    "fresh": fresh.METHOD,\n    "none": identity')
+    edit("sims/attacks/score/nes.py", "    ", "    import math\n    ")  # of another attack
+    edit("sims/engine/slots.py", '"""The engine\'s inner loop', '"""The inner loop of the engine')
+    edit("sims/experiments/attack/report.py", "COLUMNS = (", "COLUMNS = (  # in this order")
+    assert hashed() == before
+    edit("sims/engine/slots.py", "NARROW = 4", "NARROW = 5")
+    assert hashed() != before
+    after = hashed()
+    edit("sims/attacks/score/square.py", "HALVINGS = (10,", "HALVINGS = (20,")
+    assert hashed() != after
+
+
+def test_an_image_does_not_depend_on_its_part(new_out, monkeypatch):
+    """Under a random defence, with averaged answers and with wide steps."""
+    attacks = ["--attacks", "square", "nes:num_directions=3", "null:average=2"]
+    whole = run(new_out("whole"), *attacks)
+    monkeypatch.setattr(parts, "NUMBERS", 300)  # one tile of 4 digits
+    assert len(parts_of(12, (8, 8, 1), 4)) == 3
+    same(run(new_out("parts"), *attacks), whole)
+
+
+@pytest.mark.parametrize(("images", "tile"), [(1, 16), (15, 16), (16, 16), (17, 16), (1000, 16), (1000, 7), (64, 64)])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (224, 224, 3), (375, 500, 3), (3000, 3000, 3)])
+def test_parts_are_whole_tiles_and_all_images(images, tile, shape):
+    slices = parts_of(images, shape, tile)
+    assert [place for part in slices for place in range(part.start, part.stop)] == list(range(images))
+    assert all(part.start % tile == 0 for part in slices)
+    assert min(part.stop - part.start for part in slices) >= min(tile, images)
+    most = max(part.stop - part.start for part in slices) * np.prod(shape)
+    assert most <= max(parts.NUMBERS, 2 * tile * np.prod(shape)) + tile * np.prod(shape)
