@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from figures import rendering
-from figures.pages import summary
+from figures.pages import summary, tables
 from figures.plot import never_run
 from figures.registry import PLOTS
 
@@ -26,7 +26,7 @@ class Command:
     """Draw figures from the records of the simulations; without a name, list them."""
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME ...]")] = ()
-    """Figures to draw, or `all` whose experiments were run, or `summary` for the closing table."""
+    """Figures to draw, `all` whose experiments were run, `summary` (the closing table), or `tables` (the READMEs)."""
     out: Path = Path("results")
     """Folder of the records; figures go to its folder `figures`."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -41,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
             _list(command.json)
         elif command.names == ("summary",):
             _summarise(command)
+        elif command.names == ("tables",):
+            _print_tables(command.json)
         else:
             _draw(command)
     except ValueError as error:
@@ -72,9 +74,10 @@ def _list(as_json: bool) -> None:
     if as_json:
         _print_json([{"name": name, "title": plot.title, "records": list(plot.needs)} for name, plot in PLOTS.items()])
         return
-    print("usage: python -m figures NAME… | all | summary [--out FOLDER] [--json]\n")
+    print("usage: python -m figures NAME… | all | summary | tables [--out FOLDER] [--json]\n")
     for name, plot in PLOTS.items():
         print(f"  {name:<16} {plot.title}  (record {', '.join(plot.needs)})")
+    print(f"  {'tables':<16} The tables of the READMEs, printed anew from the records that are shipped")
     print(f"  {'summary':<16} The closing table: predicted beside measured  (records attack, verify)")
 
 
@@ -106,7 +109,15 @@ def _summarise(command: Command) -> None:
     if command.json:
         _print_json(numbers)
     else:
-        summary.show(numbers)
+        summary.show(numbers, summary.page())
+
+
+def _print_tables(as_json: bool) -> None:
+    changed = [str(path) for path in tables.write()]
+    if as_json:
+        _print_json({"changed": changed})
+    else:
+        print("\n".join(changed) or "every table stands as its records have it")
 
 
 def _print_json(document: Any) -> None:

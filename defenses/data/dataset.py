@@ -89,7 +89,7 @@ def kept(images: Images, rows: Int[np.ndarray, " n"], at_once: int = 2**24) -> I
     at_once: numbers that are decoded to float32 at a time.
     """
     step = max(1, at_once // math.prod(images.shape[1:]))
-    parts = [_shortest(images[rows[start : start + step]]) for start in range(0, len(rows), step)]
+    parts = [_shortest(images[rows[start : start + step]]) for start in range(0, max(len(rows), 1), step)]
     if all(isinstance(part, Bytes) for part in parts):
         return Bytes(np.concatenate([part.pixels for part in parts if isinstance(part, Bytes)]))
     return np.concatenate([part[:] for part in parts])

@@ -113,9 +113,13 @@ def _controls(verify: Record) -> dict[str, int]:
     return {"caught": sum(control["caught"] for control in controls), "all": len(controls)}
 
 
-def show(summary: dict[str, Any]) -> None:
-    """Print the summary as a table and a few lines, at most 110 columns where the output is no terminal."""
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+def page() -> Console:
+    """Where a summary is printed by default: at most 110 columns where the output is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+
+
+def show(summary: dict[str, Any], console: Console) -> None:
+    """Print the summary as a table and a few lines."""
     console.print(_table(summary))
     statements, controls, figures = summary["statements"], summary["controls"], summary["figures"]
     lines = [

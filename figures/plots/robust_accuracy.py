@@ -1,4 +1,4 @@
-"""Robust accuracy against queries, under the first-success rule, with a panel for the null attack."""
+"""Robust accuracy against queries as the attack claims it, and beside it what fresh draws leave of its images."""
 
 import math
 
@@ -11,8 +11,10 @@ from matplotlib.ticker import PercentFormatter
 
 from figures.marks import attack_title, colour, spoken
 from figures.plot import Plot, Records, victim
-from sims.intervals import share
+from sims.intervals import Z, share
 from sims.records.store import Record
+
+BESIDE = 1.35  # factor of queries from one point to the next, to the right of the budget
 
 
 def draw(records: Records) -> Figure:
@@ -34,7 +36,7 @@ def draw(records: Records) -> Figure:
         labels,
         loc="outside lower center",
         ncols=len(attacks),
-        title="bands: 95 % Wilson",
+        title="curves: claimed; points: left over fresh draws of the final images; 95 % intervals",
         title_fontsize=7,
     )
     return figure
@@ -55,6 +57,12 @@ def shares(standing: Int[np.ndarray, " n"], images: int) -> tuple[Float[np.ndarr
     return tuple(np.array([share(count, images) for count in standing]).T)
 
 
+def fresh(cell: xr.Dataset) -> tuple[float, float]:
+    """The share of fresh draws that the final images do not fool, and half of its 95 % interval over the images."""
+    left = 1 - cell["fooled"].values / cell["evaluations"].item()
+    return float(left.mean()), float(Z * left.std() / math.sqrt(len(left)))
+
+
 def _panel(axes: Axes, record: Record, attack: str) -> None:
     budget = record.manifest["config"]["threat"]["query_budget"]
     cells = record.data.sel(attack=attack)
@@ -65,9 +73,12 @@ def _panel(axes: Axes, record: Record, attack: str) -> None:
         kind = "randomised" if cell["randomized"].item() else "deterministic"
         axes.step(counts, value, where="post", color=colour(i), label=f"{spoken(defense)} ({kind})")
         axes.fill_between(counts, low, high, step="post", color=colour(i), alpha=0.2, linewidth=0)
+        left, width = fresh(cell)
+        axes.errorbar(budget * BESIDE**i * BESIDE, left, yerr=width, color=colour(i), marker="o", elinewidth=0.8)
+    axes.axvline(budget, color="0.8", linewidth=0.8, zorder=0)
     axes.set(
         xscale="log",
-        xlim=(1, budget),
+        xlim=(1, budget * BESIDE ** (cells.sizes["defense"] + 1)),
         xlabel=f"queries  (rows; budget {budget})",
         title=attack_title(attack),
     )
@@ -75,6 +86,6 @@ def _panel(axes: Axes, record: Record, attack: str) -> None:
 
 PLOT = Plot(
     "Robust accuracy against queries",
-    {"attack": ("queries", "success", "randomized")},
+    {"attack": ("queries", "success", "randomized", "fooled", "evaluations")},
     draw,
 )

@@ -24,6 +24,8 @@ def alone(folder: Path) -> Iterator[None]:
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()  # where nothing came of it
 
 
 def is_running(folder: Path) -> bool:

@@ -82,6 +82,7 @@ def attack():
         "shown_clean": (pixels, rng.random((few, *scan))),
         "label": ("image", np.arange(20) % 7),
         "randomized": ("defense", [False, True, True]),
+        "evaluations": ("defense", [1, 10, 10]),
         "fooled": (dims, np.where(success, rng.integers(0, 11, shape), 0)),
     }
     attacks = ["nes", "square", "null"]

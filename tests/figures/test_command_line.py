@@ -29,7 +29,7 @@ def test_bare_lists_every_figure_with_its_records():
     bare = run()
     assert (bare.returncode, bare.stderr) == (0, "")
     listed = [line.split()[0] for line in bare.stdout.splitlines()[2:]]
-    assert listed == [*PLOTS, "summary"]
+    assert listed == [*PLOTS, "tables", "summary"]
     for name, plot in PLOTS.items():
         line = next(line for line in bare.stdout.splitlines() if f"  {name} " in line)
         assert plot.title in line

@@ -31,7 +31,7 @@ def test_another_process_is_refused_in_one_line_until_the_first_is_gone(tmp_path
     assert not is_running(folder)
     with alone(folder):
         assert is_running(folder)
-    assert not list(folder.parent.iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_error_inside_sets_it_free(tmp_path):

@@ -144,7 +144,7 @@ def edits(value, *path):
         for key, part in value.items():
             yield (*path, key), MISSING
             yield from edits(part, *path, key)
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         yield from edits(value[0], *path, 0)
     if path:
         yield from ((path, other) for other in OTHER_TYPES if type(other) is not type(value))
