@@ -16,6 +16,7 @@ from sims.records.store import read
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = ROOT / "figures" / "data"
+PLACES = ("", "theory/**/", "defenses/**/", "sims/**/", "figures/**/")  # of READMEs
 MARKED = re.compile(r"(<!-- table (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 WHITE_BOX = {
     "fgsm": "FGSM",
@@ -32,7 +33,7 @@ def write(root: Path = ROOT) -> list[Path]:
 
     Raises ValueError for a table that is none, and where no README is, as in an installed package.
     """
-    readmes = [path for path in sorted(root.rglob("README.md")) if not _hidden(path.relative_to(root))]
+    readmes = [path for place in PLACES for path in sorted(root.glob(f"{place}README.md"))]
     if not readmes:
         raise ValueError(f"tables are those of the READMEs of a clone, {root} has none")
     old = {path: path.read_text() for path in readmes}
@@ -41,10 +42,6 @@ def write(root: Path = ROOT) -> list[Path]:
     for path in changed:
         path.write_text(new[path])
     return changed
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part in ("data", "results") for part in path.parts[:1])
 
 
 def _printed(match: re.Match[str]) -> str:
@@ -64,15 +61,12 @@ def closing() -> str:
 
 def claims() -> str:
     """What every attack claims of a random defence, and what fresh draws leave."""
-    reports = {norm: _report(f"random-victims/attack/{norm}") for norm in ("linf", "l2")}
-    pairs = [(row["attack"], norm) for norm, report in reports.items() for row in report["rows"]]
-    lines = [_claims_line(reports[norm], attack, norm) for attack, norm in dict.fromkeys(sorted(pairs, key=_by_norm))]
+    reports = {norm: _report(f"random-victims/{norm}/attack/digits") for norm in ("linf", "l2")}
+    linf, l2 = (sorted({row["attack"] for row in report["rows"]}) for report in reports.values())
+    pairs = [("linf", attack) for attack in linf] + [("l2", attack) for attack in l2 if attack not in linf]
+    lines = [_claims_line(reports[norm], attack, norm) for norm, attack in pairs]
     titles = [title for name in ("noise", "patch-wise") for title in (f"{name}: claim", "draws", "no draw fools")]
     return _table(["attack", "no defence", *titles], lines)
-
-
-def _by_norm(pair: tuple[str, str]) -> tuple[bool, str]:
-    return pair[1] == "l2", pair[0]
 
 
 def _claims_line(report: Report, attack: str, norm: str) -> list[str]:

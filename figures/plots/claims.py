@@ -18,11 +18,7 @@ def draw(records: Records) -> Figure:
     """One panel per defence that was judged by several draws, or per defence where none was; a line per attack."""
     record = records["attack"]
     report, images = record.manifest["report"], record.data.sizes["image"]
-    return drawn(report, f"{victim(record)}, {images} images, {report['query_budget']} queries")
-
-
-def drawn(report: dict[str, Any], title: str) -> Figure:
-    """The same from the report of a record, whose arrays need not be there."""
+    title = f"{victim(record)}, {images} images, {report['query_budget']} queries"
     panels = by_defense(report["rows"])
     attacks = len(next(iter(panels.values())))
     figure = Figure(figsize=(1.7 + 2.65 * len(panels), 1.5 + 0.19 * attacks))

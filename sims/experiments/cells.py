@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from sims.experiments.experiment import Context
+from sims.experiments.memory import give_back
 from sims.records import store
 from sims.records.code import code_hash
 from sims.records.key import key_of, versions
@@ -96,6 +97,7 @@ def _compute(cell: Cell, code: str, folder: Path) -> None:
     }
     store.write(folder, data, manifest, pixels)
     shutil.rmtree(states, ignore_errors=True)
+    give_back()
 
 
 def _plan(folder: Path, keys: dict[str, str]) -> None:

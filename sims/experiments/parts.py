@@ -15,7 +15,7 @@ from sims.experiments.cells import Computed
 from sims.records import store
 from sims.records.store import Record
 
-NUMBERS = 2**24  # of the images of a part, 64 MB in float32
+NUMBERS = 2**23  # of the images of a part, 32 MB in float32
 
 
 def parts_of(images: int, image_shape: tuple[int, ...], tile: int) -> list[slice]:

@@ -1,4 +1,4 @@
-"""A user's own models and defences: what README shows, what jit cannot trace, and what is wrong in such a file."""
+"""A user's own models and defences: those of the README, what jit cannot trace, and what is wrong in such a file."""
 
 import json
 import re
@@ -16,7 +16,8 @@ from defenses.purifiers.table import build, read_defense
 from sims.command_line import main as simulate
 from tests.paths import ROOT
 
-EXAMPLES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S))
+README = (ROOT / "defenses" / "README.md").read_text()
+EXAMPLES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", README, re.M | re.S))
 HEAD = """
 import jax
 import jax.numpy as jnp
@@ -70,7 +71,7 @@ def test_what_is_wrong_gets_one_clear_line(text, complaint, tmp_path, models, ca
     assert len(err.strip().splitlines()) == 1
 
 
-def test_the_examples_of_the_readme_are_evaluated_measured_and_attacked(tmp_path, models, capsys):
+def test_the_examples_of_the_folder_are_evaluated_measured_and_attacked(tmp_path, models, capsys):
     (tmp_path / "models").symlink_to(models)
     file = written(tmp_path, "mine.py", EXAMPLES["mine.py"])
     out = ["--out", str(tmp_path), "--json"]

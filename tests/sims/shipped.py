@@ -1,4 +1,4 @@
-"""The comparisons that are shipped under figures/data, and the README that quotes them."""
+"""The comparisons that are shipped under figures/data."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,6 @@ from sims.records.store import read
 from tests.paths import ROOT
 
 DATA = ROOT / "figures" / "data"
-README = (ROOT / "README.md").read_text()
 
 Reported = tuple[xr.Dataset, dict[str, Any], dict[str, Any]]
 
@@ -24,8 +23,3 @@ def reported(folder: Path, report: Callable[[xr.Dataset, dict[str, Any]], dict[s
     """The record's arrays and manifest, and the report that `report` makes of them now."""
     _, data, manifest = read(folder)
     return data, manifest, report(data, manifest)
-
-
-def missing(lines: list[str]) -> list[str]:
-    """Those of the lines that the README does not have."""
-    return [line for line in lines if line not in README]

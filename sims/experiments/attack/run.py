@@ -16,13 +16,14 @@ from sims.experiments.attack.report import COLUMNS, report
 from sims.experiments.attack.setting import Config, Setting, setting
 from sims.experiments.cells import records_of
 from sims.experiments.experiment import Context, Experiment, Plan
+from sims.experiments.parts import parts_of
 from sims.measurements.best_response import best_radius, with_radius
 from sims.measurements.local_geometry import batch_rows
 from sims.records.store import Record
 from sims.victims.memory import network_megabytes
 from sims.victims.victim import seconds_per_row, victim_inputs
 
-ARRAYS_OF_A_CELL = 4  # images of every cell, adversarial and purified, once more while they are joined
+ARRAYS_OF_A_PART = 6  # images, starts, final images and their differences, and once more while they are written
 PROGRAM_MEGABYTES = 500
 
 
@@ -32,9 +33,10 @@ def plan(config: Config) -> Plan:
     cells = len(config.victims) * attacks * config.images
     rows = cells * (config.threat.query_budget + config.evaluations)
     built = [build_attack(choice, config.threat) for choice in config.attacks]
-    engine = max(run_megabytes(attack, shape, config.images, config.schedule) for attack in built)
+    part = max(rows.stop - rows.start for rows in parts_of(config.images, shape, config.tile))
+    engine = max(run_megabytes(attack, shape, part, config.schedule) for attack in built)
     tile = config.tile * max(choice.shared.average for choice in config.attacks)
-    saved = (ARRAYS_OF_A_CELL * cells + config.images + 4 * tile) * 4 * np.prod(shape) / 1e6
+    saved = (config.images + 4 * (ARRAYS_OF_A_PART * part + 4 * tile)) * np.prod(shape) / 1e6
     network = network_megabytes(config.victim, tile, batch_rows(shape, config.draws))
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), float(PROGRAM_MEGABYTES + engine + saved + network))
 

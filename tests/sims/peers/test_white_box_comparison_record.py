@@ -1,14 +1,12 @@
-"""The shipped comparisons of white-box attacks: README's table says what their records say, and none is far off.
+"""The shipped comparisons of white-box attacks: their reports follow from their arrays, and none is far off.
 
 Of the single attacks on digits one start decides more images than half a point: there only luck must explain the rest.
 """
 
-from typing import Any
-
 import pytest
 
 from sims.peers.white_box_comparison import report
-from tests.sims.shipped import folders, missing, reported
+from tests.sims.shipped import folders, reported
 
 
 @pytest.fixture(params=folders("compare-white-box"), ids=lambda folder: folder.name)
@@ -35,22 +33,3 @@ def test_the_two_sides_agree(shipped):
         return
     assert "ensemble-autoattack" not in far
     assert all(row["interval"][0] <= 0 <= row["interval"][1] for row in again["rows"])
-
-
-def test_the_readme_has_its_lines(shipped):
-    _, manifest, again = shipped
-    absent = missing(lines(manifest["config"], again))
-    assert not absent, "\n".join(absent)
-
-
-def lines(config: dict[str, Any], again: dict[str, Any]) -> list[str]:
-    """A line of the README's table per pair."""
-    victim, starts = config["victim"], f"{config['starts']} start{'s' * (config['starts'] > 1)}"
-    where = f"{', '.join(victim['model'])} on {victim['dataset']}, {255 * config['epsilon']:.0f}/255, {starts}"
-    return [line(where, row) for row in again["rows"]]
-
-
-def line(where: str, row: dict[str, Any]) -> str:
-    gap, low, high = (f"{100 * x:+.1f}" for x in (row["difference"], *row["interval"]))
-    ours, theirs = (f"{100 * row[side]:.1f} %" for side in ("ours", "theirs"))
-    return f"| {where} | {row['pair']} | {ours} | {theirs} | {gap} [{low}, {high}] |"
