@@ -96,10 +96,10 @@ def strided(images):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_images_or_cells(tmp_path):
-    """4 cells of 400 images of 224 × 224: 960 MB of final images, of which 64 MB are in memory at a time."""
+    """12 cells of 106 images of 224 × 224: 770 MB of final images, of which 32 MB are in memory at a time."""
     rng = np.random.default_rng(0)
     (tmp_path / "model.py").write_text(STRIDED)
-    for i in range(400):
+    for i in range(106):
         pixels = rng.integers(0, 256, (224, 224, 3), dtype=np.uint8)
         means = [(pixels / 255).reshape(-1)[start::997].mean() for start in range(4)]
         folder = tmp_path / "pictures" / str(np.argmax(means))
@@ -132,4 +132,4 @@ def test_memory_does_not_grow_with_images_or_cells(tmp_path):
     said = subprocess.check_output([sys.executable, "-c", MEMORY, *arguments], cwd=ROOT, text=True)
     status, megabytes = map(int, said.split()[-2:])
     assert status == 0
-    assert megabytes < 1600
+    assert megabytes < 1950
