@@ -25,7 +25,7 @@ test-slow: .venv/installed-dev
 
 test-torch: .venv/installed-dev # parity with PyTorch; its CPU build is enough
 	$(PIP) -e '.[torch]'
-	$(PY) -m pytest tests/defenses/test_own.py tests/defenses/classifiers/test_torch_parity.py tests/defenses/files/test_torch_pickle.py tests/defenses/weights/test_torch_layouts.py tests/defenses/data/test_imagenet.py tests/defenses/data/test_inputs.py tests/defenses/test_own_mistakes.py
+	$(PY) -m pytest tests/defenses/own tests/defenses/classifiers/test_torch_parity.py tests/defenses/files/test_torch_pickle.py tests/defenses/weights/test_torch_layouts.py tests/defenses/data/test_imagenet.py tests/defenses/data/test_inputs.py
 
 test-peers: .venv/installed-dev # Foolbox, ART, torchattacks and AutoAttack on our victims; PyTorch's CPU build is enough
 	$(PIP) -e '.[peers]'

@@ -22,7 +22,8 @@ from defenses.files.folders import Folders
 from defenses.files.resize import Resize
 from defenses.model import Model, undefended
 from defenses.options.names import Choice, several
-from defenses.own import is_own, own, tried_model
+from defenses.own.source import is_own, own
+from defenses.own.trial import tried_model
 from defenses.purifiers import pool
 from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.method import NoSettings, Site

@@ -26,9 +26,9 @@ from defenses.commands.tables import print_table
 from defenses.files.folders import Folders, data_folder
 from sims.attacks.attack import Threat, covers_box
 from sims.attacks.listing import list_attacks
+from sims.experiments.cells.modules import chosen_modules
+from sims.experiments.cells.status import list_status
 from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, check_memory, find_experiment
-from sims.experiments.modules import chosen_modules
-from sims.experiments.status import list_status
 from sims.records import store
 from sims.records.code import code_hash
 from sims.records.key import key_of, settings_of, versions

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from defenses.defense import Defense, compose
 from defenses.model import Model, bare, changed, defended
 from defenses.options.names import Choice, one, read, several
-from defenses.own import is_own, own, tried_defense
+from defenses.own.source import is_own, own
+from defenses.own.trial import tried_defense
 from defenses.purifiers import averaging, gaussian_noise, identity, jpeg, mean_filter, pool, quantizer
 from defenses.purifiers.method import Method, Site
 

@@ -22,10 +22,10 @@ from sims.attacks.ball import Norm, check_ball
 from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Schedule
 from sims.engine.stopping import check_votes
-from sims.experiments.cells import Cell, Computed, records_of
+from sims.experiments.cells.cell import Cell, Computed, records_of
+from sims.experiments.cells.hashes import model_question, pictures_hash
+from sims.experiments.cells.modules import chosen_modules
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
-from sims.experiments.hashes import model_question, pictures_hash
-from sims.experiments.modules import chosen_modules
 from sims.experiments.white_box.cell import draws_of, judged
 from sims.measurements.fresh_draws import times_right
 from sims.records.key import settings_of

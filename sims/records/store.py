@@ -54,10 +54,10 @@ def write(
     pixels: variables (image, height, width, channel) over the images of the data that are never in memory as a whole:
     each comes as consecutive parts (n, h, w, c), and `pixels_of` reads some of it again.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as temporary:
-        part = Path(temporary) / "record"
-        part.mkdir()
+    part = folder.with_name(f".{folder.name}.part")  # of which a kill may have left another
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
         data.to_netcdf(part / "data.nc", engine="h5netcdf")
         for name, parts in pixels.items():
             _append(part / "data.nc", name, parts)
@@ -67,6 +67,8 @@ def write(
         (part / "manifest.json").write_text(json.dumps(full, indent=1) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return Record(folder, data, full)
 
 

@@ -23,7 +23,7 @@ from defenses.files.folders import Folders
 from defenses.model import Model
 from defenses.options.names import Choice
 from defenses.options.ranges import check_different
-from defenses.own import own_sources
+from defenses.own.source import own_sources
 from defenses.purifiers.table import Chain
 from defenses.weights.file import weights_file
 from sims.records.store import file_digest

@@ -29,7 +29,7 @@ def results(tmp_path_factory, models):
         shutil.rmtree(checkpoints, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("command_line", "experiments.cells", "experiments.parts"):
+        for module in ("command_line", "experiments.cells.cell", "experiments.cells.parts"):
             patch.setattr(f"sims.{module}.shutil", SimpleNamespace(rmtree=remember))
         yield out
     assert [*refused(out), *refused(models), *removed] == []

@@ -18,11 +18,11 @@ from sims.engine.checkpoint import fingerprint
 from sims.engine.run import Result, run_attack
 from sims.engine.state import STATUS
 from sims.experiments.attack.setting import Setting
-from sims.experiments.cells import Cell, Computed
+from sims.experiments.cells.cell import Cell, Computed
+from sims.experiments.cells.hashes import model_question
+from sims.experiments.cells.modules import chosen_modules
+from sims.experiments.cells.parts import in_parts, joined, parts_of, pixels_in_parts
 from sims.experiments.experiment import Context
-from sims.experiments.hashes import model_question
-from sims.experiments.modules import chosen_modules
-from sims.experiments.parts import in_parts, joined, parts_of, pixels_in_parts
 from sims.measurements.fresh_draws import times_fooled
 from sims.records.key import settings_of
 from sims.records.store import Record, pixels_of

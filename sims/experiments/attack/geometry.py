@@ -9,10 +9,10 @@ import xarray as xr
 
 from defenses.model import Model
 from sims.experiments.attack.setting import Setting
-from sims.experiments.cells import Cell, Computed
-from sims.experiments.hashes import model_question
-from sims.experiments.modules import chosen_modules
-from sims.experiments.parts import in_parts, joined, parts_of
+from sims.experiments.cells.cell import Cell, Computed
+from sims.experiments.cells.hashes import model_question
+from sims.experiments.cells.modules import chosen_modules
+from sims.experiments.cells.parts import in_parts, joined, parts_of
 from sims.measurements.local_geometry import measure
 
 GEOMETRY_STREAM = 2

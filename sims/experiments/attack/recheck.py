@@ -24,7 +24,7 @@ from sims.experiments.attack.cell import fresh_draws, parts_of_cell, tile_of
 from sims.experiments.attack.claims import Again, contradictions, found_of
 from sims.experiments.attack.report import report
 from sims.experiments.attack.setting import Config, Setting, setting
-from sims.experiments.cells import cell_of
+from sims.experiments.cells.cell import cell_of
 from sims.experiments.experiment import Context, saved_settings
 from sims.measurements.best_response import with_radius
 from sims.records import store

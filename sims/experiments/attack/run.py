@@ -14,9 +14,9 @@ from sims.experiments.attack.geometry import geometry_cell
 from sims.experiments.attack.recheck import recheck
 from sims.experiments.attack.report import COLUMNS, report
 from sims.experiments.attack.setting import Config, Setting, setting
-from sims.experiments.cells import records_of
+from sims.experiments.cells.cell import records_of
+from sims.experiments.cells.parts import parts_of
 from sims.experiments.experiment import Context, Experiment, Plan
-from sims.experiments.parts import parts_of
 from sims.measurements.best_response import best_radius, with_radius
 from sims.measurements.local_geometry import batch_rows
 from sims.records.store import Record

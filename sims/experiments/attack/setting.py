@@ -14,8 +14,8 @@ from sims.attacks.attack import Threat
 from sims.attacks.table import AttackOptions, attack_choices, build_attack
 from sims.engine.run import Schedule, check_stopping
 from sims.engine.stopping import FIRST_SUCCESS, StoppingOption
+from sims.experiments.cells.hashes import pictures_hash
 from sims.experiments.experiment import Context, check_common
-from sims.experiments.hashes import pictures_hash
 from sims.victims.service import Service, service_model
 from sims.victims.starts import starting_images
 from sims.victims.victim import Victim, VictimOptions, load_victim, victim_names, victims_chosen

@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from defenses.model import Model
 from defenses.options.names import Choice
 from sims.attacks.ball import lengths
-from sims.experiments.cells import Cell, Computed
+from sims.experiments.cells.cell import Cell, Computed
+from sims.experiments.cells.hashes import model_question
+from sims.experiments.cells.modules import chosen_modules
 from sims.experiments.experiment import Context
-from sims.experiments.hashes import model_question
-from sims.experiments.modules import chosen_modules
 from sims.measurements.fresh_draws import times_predicted
 from sims.records.key import settings_of
 from sims.victims.oracle import oracle_of

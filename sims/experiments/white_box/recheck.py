@@ -14,9 +14,9 @@ from defenses.model import Model
 from defenses.options.names import Choice
 from defenses.purifiers.table import defense_choices
 from sims.attacks.ball import lengths
-from sims.experiments.cells import cell_of
+from sims.experiments.cells.cell import cell_of
+from sims.experiments.cells.hashes import pictures_hash
 from sims.experiments.experiment import Context, saved_settings
-from sims.experiments.hashes import pictures_hash
 from sims.experiments.white_box.cell import draws_of, judged
 from sims.experiments.white_box.report import report
 from sims.experiments.white_box.setting import Config

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from defenses.data.sources import image_shape
-from sims.experiments.cells import records_of
+from sims.experiments.cells.cell import records_of
+from sims.experiments.cells.hashes import pictures_hash
 from sims.experiments.experiment import Context, Experiment, Plan
-from sims.experiments.hashes import pictures_hash
 from sims.experiments.white_box.cell import attack_cell, clean_cell, draws_of
 from sims.experiments.white_box.recheck import recheck
 from sims.experiments.white_box.report import COLUMNS, report

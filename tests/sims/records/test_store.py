@@ -93,8 +93,10 @@ def test_a_crash_leaves_no_manifest(tmp_path, monkeypatch, stage):
         store.write(folder, DATA, MANIFEST)
     monkeypatch.undo()
     assert list(folder.parent.iterdir()) == []
+    (folder.parent / ".abc.part").mkdir()  # as a kill leaves it
     store.write(folder, DATA, MANIFEST)
     assert store.read(folder).data.equals(DATA)
+    assert list(folder.parent.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize("stage", ["data", "manifest"])
@@ -182,7 +184,7 @@ def test_latest_is_the_newest_whole_record(tmp_path):
     for age, name in ((20, "older"), (10, "newer"), (30, "oldest")):
         folder = store.write(tmp_path / "attack" / name, DATA, MANIFEST | {"name": name}).folder
         os.utime(folder / "manifest.json", ns=(0, (100 - age) * 10**9))
-    part = tmp_path / "attack" / ".part-x"  # what a killed run leaves behind
+    part = tmp_path / "attack" / ".x.part"  # what a killed run leaves behind
     store.write(part / "record", DATA, MANIFEST | {"name": "part"})
     (part / "manifest.json").write_text("{}")
     (tmp_path / "attack" / "unfinished").mkdir()

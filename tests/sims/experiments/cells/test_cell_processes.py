@@ -13,7 +13,7 @@ from PIL import Image
 
 from sims.records import store
 from tests.paths import ROOT
-from tests.sims.experiments.cell_runs import CHOSEN, cells_of, run, same
+from tests.sims.experiments.cells.cell_runs import CHOSEN, cells_of, run, same
 
 
 def started(out, *arguments):
@@ -39,9 +39,10 @@ def states(out):
 
 @pytest.mark.slow
 def test_a_second_process_is_refused_in_one_line_and_damages_nothing(new_out):
-    out, attacks = new_out("both"), ["--attacks", "square", "null", "--query-budget", "2000"]
+    out, attacks = new_out("both"), ["--attacks", "square", "null"]
     first = started(out, *attacks)
     wait_for(lambda: list(out.glob("attack/cells/*.lock")), first)
+    first.send_signal(signal.SIGSTOP)  # while the others start, it would be done
     [(record, _)] = [place for place, state in states(out).items() if state == "running" and not place[1]]
     assert "missing" in states(out).values()  # cells that come later
     second = started(out, *attacks)
@@ -49,6 +50,7 @@ def test_a_second_process_is_refused_in_one_line_and_damages_nothing(new_out):
     said = (out / "said.txt").read_text()
     assert said.splitlines()[-1].startswith("error: out must be a folder whose record nobody else computes")
     assert "Traceback" not in said
+    first.send_signal(signal.SIGCONT)
     assert first.wait() == 0
     assert set(states(out).values()) == {"done"}
     assert (out / "attack" / record).is_dir()

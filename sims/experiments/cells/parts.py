@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from sims.experiments.cells import Computed
+from sims.experiments.cells.cell import Computed
 from sims.records import store
 from sims.records.store import Record
 

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 import xarray as xr
 
+from sims.experiments.cells.memory import give_back
 from sims.experiments.experiment import Context
-from sims.experiments.memory import give_back
 from sims.records import store
 from sims.records.code import code_hash
 from sims.records.key import key_of, versions

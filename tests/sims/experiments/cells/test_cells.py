@@ -5,12 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from sims.experiments import parts
 from sims.experiments.attack import cell
-from sims.experiments.parts import parts_of
+from sims.experiments.cells import parts
+from sims.experiments.cells.parts import parts_of
 from sims.records import code
 from tests.paths import ROOT
-from tests.sims.experiments.cell_runs import cells_of, run, same
+from tests.sims.experiments.cells.cell_runs import cells_of, run, same
 
 
 @pytest.fixture

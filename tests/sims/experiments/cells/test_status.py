@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from sims.command_line import main
-from sims.experiments.cells import PLAN
+from sims.experiments.cells.cell import PLAN
 from sims.records import store
 from sims.records.code import code_hash
 from sims.records.key import versions

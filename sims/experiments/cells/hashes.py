@@ -8,7 +8,7 @@ import numpy as np
 
 from defenses.data.dataset import Split, digest
 from defenses.model import Model
-from defenses.own import own_sources
+from defenses.own.source import own_sources
 from defenses.purifiers.table import Chain
 from sims.engine.checkpoint import fingerprint
 from sims.records.store import file_digest

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from defenses.commands.tables import print_table
-from sims.experiments.cells import PLAN
+from sims.experiments.cells.cell import PLAN
 from sims.experiments.experiment import EXPERIMENTS
 from sims.records.code import code_hash
 from sims.records.key import versions

@@ -16,7 +16,7 @@ from defenses.purifiers.table import build, read_defense
 from sims.command_line import main as simulate
 from tests.paths import ROOT
 
-README = (ROOT / "defenses" / "README.md").read_text()
+README = (ROOT / "defenses" / "own" / "README.md").read_text()
 EXAMPLES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", README, re.M | re.S))
 HEAD = """
 import jax

@@ -1,0 +1,1 @@
+"""What users bring: models and defences in files of their own."""

@@ -1,0 +1,1 @@
+"""Cells: the unit of records, what they read, and what state they are in."""

@@ -1,0 +1,50 @@
+"""The modules behind a choice: that of every row of every table, and of nothing else."""
+
+import pytest
+
+from defenses import zoo
+from defenses.classifiers.architectures import ARCHITECTURES
+from defenses.purifiers.table import DEFENSES, read_defense
+from sims.attacks.table import ATTACKS, attack_choices, read_attack
+from sims.experiments.attack.setting import Config
+from sims.experiments.cells.modules import chosen_modules
+from sims.records.code import code_hash
+from sims.white_box.table import read_white_box
+
+OF = {
+    "nes": (read_attack, {"sims.attacks.score.nes"}),
+    "square:reevaluate=true,average=2": (read_attack, {"sims.attacks.score.square"}),
+    "hop-skip-jump": (read_attack, {"sims.attacks.decision.hop_skip_jump"}),
+    "pgd:steps=3": (read_white_box, {"sims.white_box.pgd"}),
+    "ensemble": (read_white_box, {"sims.white_box.apgd", "sims.attacks.score.square"}),
+    "random-purifier+jpeg": (read_defense, {"defenses.purifiers.pool", "defenses.purifiers.jpeg"}),
+    "cnn": (zoo.read_model, {"defenses.classifiers.cnn"}),
+    "resnet56": (zoo.read_model, {"defenses.classifiers.resnet_cifar"}),
+    "resnet18-cifar": (zoo.read_model, {"defenses.classifiers.resnet_imagenet"}),
+    "vit-tiny-16": (zoo.read_model, {"defenses.classifiers.vit"}),
+}
+
+
+@pytest.mark.parametrize(("text", "read", "modules"), [(text, *rest) for text, rest in OF.items()], ids=OF)
+def test_a_choice_has_those_of_its_row(text, read, modules):
+    choice = read(text)
+    found = set(chosen_modules(choice.parts if hasattr(choice, "parts") else choice))
+    assert modules <= found
+    assert all(name.startswith(("defenses.purifiers.method", "sims.attacks.score.descent")) for name in found - modules)
+
+
+TABLES = ((read_attack, ATTACKS), (read_defense, DEFENSES), (zoo.read_model, [*ARCHITECTURES, *zoo.SMALL]))
+
+
+@pytest.mark.parametrize(("read", "name"), [(read, name) for read, table in TABLES for name in table])
+def test_every_row_of_every_table_has_code(read, name):
+    found = list(chosen_modules(read(name)))
+    assert found
+    code_hash(found)  # FileNotFoundError for a module that is none
+
+
+def test_a_configuration_has_those_of_all_its_choices():
+    config = Config(attacks=attack_choices("rays", "square"))
+    found = set(chosen_modules(config))
+    assert {"sims.attacks.decision.rays", "sims.attacks.score.square", "defenses.classifiers.cnn"} <= found
+    assert "sims.attacks.score.nes" not in found
