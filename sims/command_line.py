@@ -153,7 +153,7 @@ class _Asked(NamedTuple):
 def _asked(name: str, experiment: Experiment, command: Command) -> _Asked:
     config = settings_of(command.config)
     inputs = experiment.inputs(command.config, Folders(command.out / "models", command.data_dir))
-    modules = sorted({EXPERIMENTS[name][0], *chosen_modules(command.config)})
+    modules = sorted({EXPERIMENTS[name][0], *chosen_modules((command.config, experiment.choices(command.config)))})
     code = code_hash(modules)
     said = {"config": config, "inputs": inputs, "modules": modules, "code": code, "needs": versions()}
     return _Asked(name, said, command.out / name / key_of([name, config, inputs], code))

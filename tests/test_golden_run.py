@@ -149,16 +149,16 @@ def test_what_the_command_prints(command, golden, out, capsys, request):
 
 def test_the_bits_of_three_attacks_on_three_defences(golden, out, request):
     """20 digits: final images, query counts and success."""
-    data = store.latest(out, "attack").data
+    record = store.latest(out, "attack")
+    names = [f"{attack} on {defense}" for attack in record.data.attack.values for defense in record.data.defense.values]
+    cells = {name: store.read(out / "attack" / "cells" / record.manifest["cells"][name]) for name in names}
     found = {
-        f"{attack} on {defense}": {
-            "images": hashlib.sha256(cell.adversarial.values.tobytes()).hexdigest(),
-            "queries": cell.queries.values.tolist(),
-            "success": cell.success.values.tolist(),
+        name: {
+            "images": hashlib.sha256(store.pixels_of(cell, "adversarial").tobytes()).hexdigest(),
+            "queries": cell.data.queries.values.tolist(),
+            "success": cell.data.success.values.tolist(),
         }
-        for attack in data.attack.values
-        for defense in data.defense.values
-        for cell in [data.sel(attack=attack, defense=defense)]
+        for name, cell in cells.items()
     }
     if request.config.getoption("--write-golden"):
         golden["attacks"] = found

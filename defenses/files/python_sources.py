@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 OURS = ("theory", "defenses", "sims", "figures")  # what these import is not a user's
@@ -24,13 +24,32 @@ def python_sources(file: Path) -> list[Path]:
     return sorted(found.values())
 
 
-def _named(module: Path, root: Path) -> Iterator[Path]:
-    """Modules and files that the module names; none where it is no Python, which is said when it is run."""
-    try:
-        nodes = list(ast.walk(ast.parse(module.read_bytes())))
-    except (SyntaxError, ValueError):
+def of_this_project(files: Iterable[Path]) -> list[str]:
+    """What the Python files among them import of this project: dotted names of modules, or of what is in one."""
+    return sorted({name for file in files if file.suffix == ".py" for node in _nodes(file) for name in _ours(node)})
+
+
+def _ours(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+    else:
         return
-    for node in nodes:
+    yield from (name for name in names if name.partition(".")[0] in OURS)
+
+
+def _nodes(file: Path) -> list[ast.AST]:
+    """All of its syntax; none where it is no Python, which is said when it is run."""
+    try:
+        return list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError):
+        return []
+
+
+def _named(module: Path, root: Path) -> Iterator[Path]:
+    """Modules and files that the module names."""
+    for node in _nodes(module):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _modules(root, alias.name)

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from figures.marks import colour, key_point, spoken
 from figures.plot import Plot, Records, victim
+from sims.intervals import Z
 
-NORMAL = 1.96  # standard errors of a 95 % interval
 Row = dict[str, Any]
 
 
@@ -50,7 +50,7 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
         claim, average, none = (100 * row[k] for k in ("robust_accuracy", "robust_average_of_n", "robust_worst_of_n"))
         low, high = (100 * end for end in row["interval"])
         axes.plot([claim, average], [place, place], color="0.75", linewidth=1.6, zorder=1)
-        width = 100 * NORMAL * row.get("robust_average_standard_error", 0.0)
+        width = 100 * Z * row.get("robust_average_standard_error", 0.0)
         axes.errorbar(average, place, xerr=width, color=colour(0), marker="o", elinewidth=0.8, zorder=3)
         around = [[max(claim - low, 0)], [max(high - claim, 0)]]
         axes.errorbar(claim, place, xerr=around, color=colour(1), marker="o", markerfacecolor="white", elinewidth=0.8)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from defenses.files.folders import Folders
+from defenses.options.names import Choice
 from defenses.options.ranges import check_counts, check_different
 from sims.attacks.attack import Threat
 from sims.engine.checkpoint import fingerprint
@@ -89,6 +90,7 @@ class Experiment(NamedTuple):
     columns: those of the rows that the printed table shows, in that order; none given means all.
     recheck: (record, context) -> a report on the claims of a saved record; None where there is nothing to recheck.
     threats: config -> what its attackers may do, where it attacks.
+    choices: config -> the attacks that it makes beside those that the configuration names.
     """
 
     config: type
@@ -99,6 +101,7 @@ class Experiment(NamedTuple):
     columns: tuple[str, ...] = ()
     recheck: Callable[[Record, Context], dict[str, Any]] | None = None
     threats: Callable[[Any], list[Threat]] = lambda config: []
+    choices: Callable[[Any], tuple[Choice, ...]] = lambda config: ()
 
 
 def find_experiment(name: str) -> Experiment:

@@ -15,7 +15,7 @@ import tyro
 import xarray as xr
 
 from defenses.data.sources import image_shape
-from defenses.options.names import NumberOption
+from defenses.options.names import Choice, NumberOption
 from defenses.purifiers.table import DefenseOptions, defense_choices
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball
@@ -94,8 +94,8 @@ class Config:
 
 def plan(config: Config) -> Plan:
     """Forward passes when every defence is random and no image falls, a gradient counted as three."""
-    attacks = [probe.attack for probe in _probes(config).values()]
-    each = sum(passes(text, config.query_budget) for text in attacks) + config.evaluations * judgements(attacks)
+    each = sum(passes(attack, config.query_budget) for attack in attacks(config))
+    each += config.evaluations * judgements(attacks(config))
     surface = config.views * GRID**2 * config.evaluations
     rows = len(victim_names(config.victim, config.defenses)) * (config.images * each + surface)
     megabytes = 600 + ((4 * config.images + config.tile) * _pixels(config) * 16 + config.tile * config.eot * 8) / 1e6
@@ -120,9 +120,8 @@ def _cell(config: Config, context: Context, victim: Victim, pictures: str, name:
     """All probes of one model, and its loss surfaces."""
     chosen = victims_chosen(config.victim, config.defenses)[name]
     own = {part: value for part, value in settings_of(config).items() if part not in ("victim", "defenses")}
-    question = {"cell": "masking", **own, "pictures": pictures, **model_question(victim.models[name], chosen)}
-    attacks = tuple(probe.attack for probe in _probes(config).values())
-    modules = (__name__, *chosen_modules(chosen), *chosen_modules(attacks))
+    question = {"cell": "masking", **own, "pictures": pictures, **model_question(victim, name, chosen)}
+    modules = (__name__, *chosen_modules(chosen), *chosen_modules(attacks(config)))
     return Cell(f"masking on {name}", question, modules, partial(_probed, config, context, victim, name))
 
 
@@ -224,9 +223,14 @@ def _row(cell: xr.Dataset, check: Check, classes: int) -> dict[str, Any]:
     }
 
 
+def attacks(config: Config) -> tuple[Choice, ...]:
+    """Those of all probes."""
+    return tuple(probe.attack for probe in _probes(config).values())
+
+
 def threats(config: Config) -> list[Threat]:
     """That of the basic attack."""
     return [Threat(config.norm, config.epsilon, config.query_budget)]
 
 
-EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs, COLUMNS, threats=threats)
+EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs, COLUMNS, threats=threats, choices=attacks)

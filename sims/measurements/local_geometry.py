@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key
 
 from defenses.data.inputs import as_images, as_labels
 from defenses.model import Model
@@ -58,7 +58,7 @@ def measure(
     losses_of, params = _losses(model, loss), model.params
     draws = draws if model.randomized or draws < 2 else 2
     if not model.has_gradient:
-        value, error = loss_variance(model, loss)(key, params, images, labels, draws)
+        value, error = loss_variance(model, loss)(key, params, images, labels, draws, first)
         return LocalGeometry(value, error, np.full(images.shape, np.nan, np.float32))
 
     def mean(image, params, keys, label):
@@ -72,18 +72,16 @@ def measure(
     return LocalGeometry(*(np.stack(column) for column in zip(*seen, strict=True)))
 
 
-def loss_variance(
-    model: Model, loss: Loss = margin_loss
-) -> Callable[[Key[Array, ""], PyTree, Images, Labels, int], tuple[np.ndarray, np.ndarray]]:
-    """The function (key, params of the model, images, labels, draws >= 2) -> V (n,) and its standard error (n,).
+def loss_variance(model: Model, loss: Loss = margin_loss) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """The function (key, params of the model, images, labels, draws >= 2, first=0) -> V (n,) and its error (n,).
 
     Compiled once for all params; draws and errors as in `measure`.
     """
     losses_of = jax.jit(_losses(model, loss))
 
-    def variance(key, params, images, labels, draws):
+    def variance(key, params, images, labels, draws, first=0):
         seen = []
-        for keys, image, label in _batches(key, images, labels, draws):
+        for keys, image, label in _batches(key, images, labels, draws, first):
             seen.append(_variance(np.concatenate([losses_of(params, part, image, label) for part in keys])))
         values, errors = np.array(seen).T
         return values, errors

@@ -15,7 +15,7 @@ import xarray as xr
 
 from defenses.files.folders import Folders
 from defenses.model import Model
-from defenses.options.names import NumberOption
+from defenses.options.names import Choice, NumberOption
 from defenses.purifiers.table import DefenseOption, read_defense
 from sims.attacks.attack import Threat
 from sims.attacks.ball import Norm, check_ball, lengths
@@ -218,4 +218,9 @@ def threats(config: Config) -> list[Threat]:
     return [threat_of(config, find_peer(name)) for name in config.pairs]
 
 
-EXPERIMENT = Experiment(Config, plan, run, report, inputs, threats=threats)
+def attacks(config: Config) -> tuple[Choice, ...]:
+    """Ours, of all pairs."""
+    return tuple(find_peer(name).ours for name in config.pairs)
+
+
+EXPERIMENT = Experiment(Config, plan, run, report, inputs, threats=threats, choices=attacks)

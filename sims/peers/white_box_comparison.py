@@ -15,7 +15,7 @@ import tyro
 import xarray as xr
 
 from defenses.files.folders import Folders
-from defenses.options.names import NumberOption
+from defenses.options.names import Choice, NumberOption
 from sims.attacks.attack import Threat
 from sims.attacks.ball import check_ball, lengths
 from sims.engine.run import Schedule
@@ -157,4 +157,9 @@ def threats(config: Config) -> list[Threat]:
     return [Threat(find_gradient_peer(name).norm, config.epsilon, QUERIES) for name in config.pairs]
 
 
-EXPERIMENT = Experiment(Config, plan, run, report, inputs, threats=threats)
+def attacks(config: Config) -> tuple[Choice, ...]:
+    """Ours, of all pairs."""
+    return tuple(find_gradient_peer(name).ours for name in config.pairs)
+
+
+EXPERIMENT = Experiment(Config, plan, run, report, inputs, threats=threats, choices=attacks)

@@ -101,6 +101,18 @@ class _Running(ast.NodeTransformer):
         return node if node.names else None
 
 
+def modules_of(name: str) -> list[str]:
+    """The modules of this project on the way to a dotted name; [] where the name is not of this project."""
+    return list(_on_the_way(ROOT, name))
+
+
+def _on_the_way(root: Path, name: str) -> Iterator[str]:
+    parts = name.split(".")
+    if parts[0] in PACKAGES:
+        starts = (".".join(parts[: length + 1]) for length in range(len(parts)))
+        yield from (start for start in starts if _file(root, start).is_file())
+
+
 def _imported(root: Path, node: ast.AST) -> Iterator[str]:
     """Modules of this project that the import runs, the folders on the way to them included."""
     if isinstance(node, ast.Import):
@@ -109,7 +121,5 @@ def _imported(root: Path, node: ast.AST) -> Iterator[str]:
         names = [f"{node.module}.{alias.name}" for alias in node.names]
     else:
         return
-    for parts in (name.split(".") for name in names):
-        if parts[0] in PACKAGES:
-            starts = (".".join(parts[: length + 1]) for length in range(len(parts)))
-            yield from (start for start in starts if _file(root, start).is_file())
+    for name in names:
+        yield from _on_the_way(root, name)

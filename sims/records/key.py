@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-VERSIONS = ("jax", "flax")  # whose results may differ from one to the next
+VERSIONS = ("jax", "jaxlib", "flax", "optax")  # whose results may differ from one to the next
 
 
 def key_of(question: Any, code: str) -> str:

@@ -1,10 +1,11 @@
 """Victims by name: models behind defences, and the held-out images that the undefended models get right."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -98,6 +99,7 @@ class Victim(NamedTuple):
     pictures: Images
     labels: np.ndarray
     ids: np.ndarray
+    origins: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
     @property
     def network(self) -> Model:
@@ -146,10 +148,11 @@ def load_victim(
         )
     ids = ids[:images]
     guards = [zoo.guard(chain, options.dataset, seed, folders) for chain in chains]
-    behind = [guard(one.model) for one in found for guard in guards]
-    models = dict(zip(victim_names(options, chains), behind, strict=True))
+    names = victim_names(options, chains)
+    models = dict(zip(names, [guard(one.model) for one in found for guard in guards], strict=True))
+    origins = dict(zip(names, [one.origin for one in found for _ in guards], strict=True))
     undefended = {str(choice): one.model for choice, one in zip(options.model, found, strict=True)}
-    return Victim(models, undefended, kept(held_out.images, ids), held_out.labels[ids], ids)
+    return Victim(models, undefended, kept(held_out.images, ids), held_out.labels[ids], ids, origins)
 
 
 def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def attack_cell(setting: Setting, context: Context, name: str, choice: Choice) -
         "tile": config.tile,
         "seed": config.seed,
         "pictures": setting.pictures,
-        **model_question(model, chosen),
+        **model_question(setting.victim, name, chosen),
     }
     modules = (__name__, *chosen_modules(chosen), *chosen_modules(choice))
     run = fingerprint(json.dumps(question))

@@ -26,7 +26,7 @@ def geometry_cell(setting: Setting, name: str) -> Cell:
         "draws": config.draws,
         "seed": config.seed,
         "pictures": setting.pictures,
-        **model_question(model, chosen),
+        **model_question(setting.victim, name, chosen),
     }
     modules = (__name__, *chosen_modules(chosen))
     return Cell(f"V and gradient of {name}", question, modules, partial(_measured, setting, model))

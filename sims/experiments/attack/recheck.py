@@ -34,7 +34,7 @@ from sims.victims.oracle import revealed_loss
 from sims.victims.victim import VictimOptions
 
 MEASURED = ("queries", "success", "status", "trace", "fooled", "distance", "variance", "gradient_norm")
-SAID = ("start", "label", "goal", "randomized", "evaluations", "passes")
+SAID = ("start", "label", "goal", "randomized", "evaluations", "passes", "shown", "shown_clean")
 LOSS_ROUNDING = 1e-4  # of the largest score: about 800 units in the last place, for a network's sums in another order
 
 
@@ -102,8 +102,29 @@ def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
         yield "evaluations"
     if not np.array_equal(record.data.passes.values, [model.passes for model in models]):
         yield "passes"
+    cells = [cell_of(record, f"{choice} on {name}") for name in shared.victim.models for choice in config.attacks]
+    totals = [sum(cell.manifest[of] for cell in cells) for of in ("evaluated", "padded")]
+    if [record.manifest.get(name) for name in ("queries", "waste")] != totals:
+        yield "queries"
+    yield from _shown(record, shared, cells[:: len(config.attacks)])
     if not store.report_follows(record, report):
         yield "report"
+
+
+def _shown(record: Record, shared: Setting, cells: list[Record]) -> Iterator[str]:
+    """Of the few images that the record shows, those that are not the victim's, or not its first cells'."""
+    told = {name: record.data[name].values for name in ("shown", "shown_clean", "shown_adversarial", "shown_purified")}
+    if not np.array_equal(told["shown"], shared.shown):
+        yield "shown"
+        return
+    ends = [pixels_of(cell, "adversarial", slice(at, at + 1)) for cell in cells for at in shared.shown]
+    purified = [cell.data.shown_purified.values for cell in cells]
+    true = {
+        "shown_clean": shared.victim.pictures[shared.shown],
+        "shown_adversarial": np.concatenate(ends).reshape(told["shown_adversarial"].shape),
+        "shown_purified": np.array(purified),
+    }
+    yield from (name for name, value in true.items() if not np.array_equal(told[name], value))
 
 
 def _rows(record: Record, config: Config, shared: Setting, context: Context) -> Iterator[dict[str, Any]]:

@@ -241,4 +241,11 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
     return {"ratios": rows, "bare_images_per_second": rate, "ok": all(row["ok"] for row in rows)}
 
 
-EXPERIMENT = Experiment(Config, plan, run, report, threats=lambda config: [case.threat for case in _cases(config)])
+EXPERIMENT = Experiment(
+    Config,
+    plan,
+    run,
+    report,
+    threats=lambda config: [case.threat for case in _cases(config)],
+    choices=lambda config: attack_choices(*OWN_COST_LIMITS),
+)

@@ -68,7 +68,11 @@ def cell_of(record: Record, name: str) -> Record:
     folder = record.folder.parent / "cells" / str(key)
     if not (folder / "manifest.json").exists():
         raise ValueError(f"record {record.folder} must have its cells beside it, {folder} of {name} is none")
-    return store.read(folder)
+    cell = store.read(folder)
+    pictures = record.manifest.get("pictures")
+    if cell.manifest.get("cell") != name or cell.manifest["config"].get("pictures") != pictures:
+        raise ValueError(f"record {record.folder} must have {name} on its pictures as cell, {folder} is another")
+    return cell
 
 
 def _record(cell: Cell, code: str, folder: Path) -> Record:

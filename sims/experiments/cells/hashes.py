@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.data.dataset import Split, digest
-from defenses.model import Model
+from defenses.options.names import Choice
 from defenses.own.source import own_sources
 from defenses.purifiers.table import Chain
 from sims.engine.checkpoint import fingerprint
@@ -20,19 +21,29 @@ def pictures_hash(victim: Victim, *further: np.ndarray) -> str:
     return fingerprint(digest(Split(victim.pictures, victim.labels)), victim.ids, *further)
 
 
-def model_question(model: Model, chosen: tuple[Any, ...]) -> dict[str, Any]:
-    """What was chosen for the model, the numbers in it, and a user's files behind it.
+def model_question(victim: Victim, name: str, chosen: tuple[Any, ...]) -> dict[str, Any]:
+    """Of the victim's model of that name: what was chosen, the numbers in it, their origin, and a user's files.
 
-    chosen: a classifier and a chain of defences, or the address of a service, which has nothing to hash.
+    chosen: a classifier and a chain of defences, or the address of a service, which has nothing to hash. The origin
+    says the normalisation and the order of the classes, which are in no number.
     """
     parts = [part for one in chosen for part in (one.parts if isinstance(one, Chain) else [one])]
-    files = sorted({file for part in parts if not isinstance(part, str) for file in own_sources(part)})
-    leaves = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(model.params)]
+    files = sorted({file for part in parts if isinstance(part, Choice) for file in own_sources(part)})
+    leaves = jax.tree.leaves(victim.models[name].params)
+    numbers = [np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for leaf in leaves]
     return {
         "chosen": list(map(str, chosen)),
-        "params": fingerprint(*map(np.asarray, leaves)),
+        "built": [_arguments(part) for part in parts if isinstance(part, Choice)],
+        "params": fingerprint(*numbers),
+        "origin": dict(victim.origins.get(name, {})),
         "files": {str(file): file_digest(file) for file in files},
     }
+
+
+def _arguments(choice: Choice) -> list[str]:
+    """What the table gives to an architecture's builder: its rows are in no code that counts."""
+    build = ARCHITECTURES[choice.name].build if choice.name in ARCHITECTURES else None
+    return [str(one) for one in getattr(build, "args", ()) if isinstance(one, str | int | float)]
 
 
 def _is_key(leaf: Any) -> bool:

@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from defenses.classifiers.architectures import ARCHITECTURES
+from defenses.files.python_sources import of_this_project
 from defenses.options.names import Choice
+from defenses.own.source import is_own, own_sources
 from defenses.zoo import SMALL
+from sims.records.code import modules_of
 from sims.white_box.table import members
 
 
@@ -27,6 +30,9 @@ def _of_choice(choice: Choice) -> Iterator[str]:
         yield SMALL[choice.name].__name__
     elif choice.name in ARCHITECTURES:
         yield _function(ARCHITECTURES[choice.name].build).__module__
+    elif is_own(choice.name):
+        for name in of_this_project(own_sources(choice)):  # its own files count by their bytes
+            yield from modules_of(name)
     else:
         for member in members(choice):
             yield _function(member.row.build).__module__

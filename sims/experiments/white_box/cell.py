@@ -70,7 +70,7 @@ def _asked(config: Any, victim: Victim, pictures: str, name: str) -> dict[str, A
     model = victim.models[name]
     chosen = victims_chosen(config.victim, config.defenses)[name]
     drawn = {"evaluations": draws_of(config, model), "tile": config.tile, "seed": config.seed}
-    return {**drawn, "pictures": pictures, **model_question(model, chosen)}
+    return {**drawn, "pictures": pictures, **model_question(victim, name, chosen)}
 
 
 def _attacked(config: Any, context: Context, victim: Victim, name: str, choice: Choice, states: Path) -> Computed:

@@ -22,6 +22,8 @@ from sims.victims.memory import network_megabytes
 from sims.victims.victim import Victim, load_victim, seconds_per_row, victim_inputs, victim_names
 from sims.white_box.cost import judgements, passes
 
+ARRAYS = 10  # of the images of one cell: with the engine's, its candidates, and distances in float64
+
 
 def plan(config: Config) -> Plan:
     """Forward passes when every defence is random and no image falls, a gradient counted as three."""
@@ -29,7 +31,7 @@ def plan(config: Config) -> Plan:
     victims = len(victim_names(config.victim, config.defenses))
     rows = victims * config.images * (each + config.evaluations * judgements(config.attacks))
     pixels = np.prod(image_shape(config.victim.dataset))
-    images = (victims * len(config.attacks) + 8) * config.images + 4 * config.tile
+    images = ARRAYS * config.images + 4 * config.tile
     network = network_megabytes(config.victim, config.tile, config.tile)
     megabytes = 600 + 4 * images * int(pixels) / 1e6 + network
     return Plan(rows, 2 * rows * seconds_per_row(config.victim), megabytes)

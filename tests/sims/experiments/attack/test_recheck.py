@@ -1,6 +1,7 @@
 """The recheck of a saved `attack` record: every lie is caught, and no honest record is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -165,6 +166,10 @@ def another_attack(data, manifest):
     manifest["config"]["attacks"][-1] = "rays:average=2"
 
 
+def fewer_queries(data, manifest):
+    manifest["queries"] = 1
+
+
 def other_pictures(data, manifest):
     manifest["pictures"] = "0" * 64
 
@@ -183,6 +188,10 @@ ALTERED = {
     "goal": (set_all(goal=3), "goal"),
     "pictures": (other_pictures, "pictures"),
     "start": (set_all(start=0), "start"),
+    "shown": (set_all(shown_clean=0.5), "shown_clean"),
+    "shown-adversarial": (set_all(shown_adversarial=0.5), "shown_adversarial"),
+    "shown-purified": (set_all(shown_purified=0.5), "shown_purified"),
+    "queries": (fewer_queries, "queries"),
 }
 
 
@@ -262,3 +271,24 @@ def test_a_record_without_its_cells_is_refused(record, results, tmp_path, capsys
     folder = store.write(tmp_path / "moved" / "alone", record.data, record.manifest).folder
     assert main(["attack", "--recheck", str(folder), "--out", str(results)]) == 2
     assert "must have its cells beside it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("exchange", ["another attack's", "another measurement's", "another run's"])
+def test_a_cell_that_was_exchanged_is_refused(record, results, tmp_path, capsys, exchange):
+    """By its name, or by the pictures it was computed on."""
+
+    def forge(data, manifest):
+        cells = manifest["cells"]
+        if exchange == "another run's":
+            manifest["pictures"] = cells["square on none"]
+        cells["square on none"] = cells["rays on none" if "attack" in exchange else "V and gradient of none"]
+
+    folder = forged(record, forge, tmp_path)
+    shutil.copytree(record.folder.parent / "cells", folder.parent / "cells", dirs_exist_ok=True)
+    status = main(["attack", "--recheck", str(folder), "--out", str(results)])
+    said = capsys.readouterr()
+    if exchange == "another run's":
+        assert status == 1  # its pictures are altered
+    else:
+        assert (status, said.err.count("\n")) == (2, 1)
+        assert "must have square on none on its pictures as cell" in said.err

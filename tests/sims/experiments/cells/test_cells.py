@@ -1,14 +1,25 @@
 """Cells: an experiment that asks for more computes what is new, and an image does not depend on its part."""
 
 import shutil
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+from defenses.files.folders import Folders
+from defenses.model import Model
+from defenses.purifiers.table import read_defense
+from defenses.zoo import read_model
+from sims.attacks.table import read_attack
 from sims.experiments.attack import cell
+from sims.experiments.attack.setting import Config, Setting
 from sims.experiments.cells import parts
 from sims.experiments.cells.parts import parts_of
+from sims.experiments.experiment import Context
+from sims.measurements.local_geometry import measure
 from sims.records import code
+from sims.victims.victim import Victim
 from tests.paths import ROOT
 from tests.sims.experiments.cells.cell_runs import cells_of, run, same
 
@@ -46,6 +57,16 @@ def test_adding_an_attack_or_a_defence_computes_that_alone(out, monkeypatch):
     assert len(asked) == 2  # another question
 
 
+def square_on_a_purified_cnn():
+    """The cell, of which nothing is loaded, trained or computed."""
+    model, images, places = Model("m", (), lambda params, keys, images: images, 2), np.zeros((3, 2, 2, 1)), np.arange(3)
+    victim = Victim({"random-purifier": model}, {}, images, places, places)
+    chosen = {"random-purifier": (read_model("cnn"), read_defense("random-purifier"))}
+    setting = Setting(Config(), victim, places, places, chosen, "pictures", places)
+    context = Context(Folders(), Path(), Path(), lambda *_: None)
+    return cell.attack_cell(setting, context, "random-purifier", read_attack("square"))
+
+
 def test_an_edit_elsewhere_recomputes_nothing_and_one_of_the_engine_everything(tmp_path, monkeypatch):
     """On a copy of this house, of which a cell of square on a purified cnn is made."""
     for package in code.PACKAGES:
@@ -53,7 +74,7 @@ def test_an_edit_elsewhere_recomputes_nothing_and_one_of_the_engine_everything(t
             ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
         )
     monkeypatch.setattr(code, "ROOT", tmp_path)
-    modules = (cell.__name__, "sims.attacks.score.square", "defenses.purifiers.pool", "defenses.classifiers.cnn")
+    modules = square_on_a_purified_cnn().modules
 
     def hashed():
         code._module.cache_clear()
@@ -102,3 +123,18 @@ def test_parts_are_whole_tiles_and_all_images(images, tile, shape):
     assert min(part.stop - part.start for part in slices) >= min(tile, images)
     most = max(part.stop - part.start for part in slices) * np.prod(shape)
     assert most <= max(parts.NUMBERS, 2 * tile * np.prod(shape)) + tile * np.prod(shape)
+
+
+@pytest.mark.parametrize("has_gradient", [True, False])
+def test_v_does_not_depend_on_the_part(has_gradient):
+    """Of a random model, with a gradient and without one."""
+
+    def scores(params, keys, images):
+        noise = jax.vmap(lambda key: jax.random.normal(key, (2,)))(keys)
+        return images.reshape(len(images), -1)[:, :2] + noise
+
+    model = Model("m", (), scores, 2, randomized=True, has_gradient=has_gradient)
+    images, labels, key = np.random.default_rng(0).random((4, 3, 3, 1), np.float32), np.zeros(4, int), jax.random.key(0)
+    whole, part = measure(key, model, images, labels, 8), measure(key, model, images[2:], labels[2:], 8, first=2)
+    np.testing.assert_array_equal(part.variance, whole.variance[2:])
+    assert len(set(whole.variance)) == 4

@@ -9,18 +9,29 @@ from sims.experiments.cells.hashes import model_question, pictures_hash
 from sims.victims.victim import Victim
 
 
-def model(weights, name="m"):
-    return Model(name, {"w": weights}, lambda params, keys, images: images, 2)
+def asked(weights, *chosen, **origin):
+    model = Model("m", {"w": weights}, lambda params, keys, images: images, 2)
+    nothing = np.zeros(0)
+    return model_question(Victim({"d": model}, {}, nothing, nothing, nothing, {"d": origin}), "d", chosen)
 
 
 def test_the_numbers_in_a_model_count():
     chosen = (read_model("cnn"), read_defense("jpeg"))
     weights = np.arange(4.0, dtype=np.float32)
-    one = model_question(model(weights), chosen)
-    assert one == model_question(model(weights.copy()), chosen)
-    assert one != model_question(model(np.nextafter(weights, np.float32(9))), chosen)
-    assert one != model_question(model(weights), (read_model("cnn"), read_defense("jpeg:quality=10")))
+    one = asked(weights, *chosen)
+    assert one == asked(weights.copy(), *chosen)
+    assert one != asked(np.nextafter(weights, np.float32(9)), *chosen)
+    assert one != asked(weights, read_model("cnn"), read_defense("jpeg:quality=10"))
     assert one["chosen"] == ["cnn", "jpeg"]
+
+
+def test_the_normalisation_and_where_an_architecture_strides_count():
+    """They are in no number of the model."""
+    names = ("resnet50", "resnet50-v1")
+    asks = [asked(np.zeros(1), read_model(name), normalization=mean) for name in names for mean in ("0.5", "0.4")]
+    for i, one in enumerate(asks):
+        for other in asks[i + 1 :]:
+            assert {**one, "chosen": ""} != {**other, "chosen": ""}
 
 
 def test_a_users_file_and_what_it_imports_count(tmp_path, monkeypatch):
@@ -30,14 +41,14 @@ def test_a_users_file_and_what_it_imports_count(tmp_path, monkeypatch):
     )
     (tmp_path / "helper_of_mine.py").write_text("SCALE = 1\n")
     chosen = (read_model("mine.py:net"), read_defense("none"))
-    before = model_question(model(np.zeros(1)), chosen)
+    before = asked(np.zeros(1), *chosen)
     assert {name.rpartition("/")[2] for name in before["files"]} == {"mine.py", "helper_of_mine.py"}
     (tmp_path / "helper_of_mine.py").write_text("SCALE = 2\n")
-    assert model_question(model(np.zeros(1)), chosen) != before
+    assert asked(np.zeros(1), *chosen) != before
 
 
 def test_a_service_is_known_by_its_address():
-    assert model_question(model(()), ("http://one",)) != model_question(model(()), ("http://two",))
+    assert asked((), "http://one") != asked((), "http://two")
 
 
 def test_pixels_labels_ids_and_what_is_given_beside_them_count():

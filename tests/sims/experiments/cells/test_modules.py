@@ -8,6 +8,7 @@ from defenses.purifiers.table import DEFENSES, read_defense
 from sims.attacks.table import ATTACKS, attack_choices, read_attack
 from sims.experiments.attack.setting import Config
 from sims.experiments.cells.modules import chosen_modules
+from sims.experiments.experiment import find_experiment
 from sims.records.code import code_hash
 from sims.white_box.table import read_white_box
 
@@ -41,6 +42,42 @@ def test_every_row_of_every_table_has_code(read, name):
     found = list(chosen_modules(read(name)))
     assert found
     code_hash(found)  # FileNotFoundError for a module that is none
+
+
+MINE = """
+from dataclasses import dataclass
+
+from helper_in_mine import purify
+
+
+@dataclass(frozen=True)
+class Settings:
+    strength: float = 0.1
+
+    def build(self):
+        return purify
+"""
+
+
+def test_a_users_file_has_what_it_imports_of_ours(tmp_path, monkeypatch):
+    """Itself counts by its bytes; so do its helpers."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "helper_in_mine.py").write_text("from defenses.purifiers.jpeg import METHOD\n\npurify = METHOD.build\n")
+    found = list(chosen_modules(read_defense("mine.py:Settings:strength=0.2")))
+    assert "defenses.purifiers.jpeg" in found
+    code_hash(found)
+
+
+def test_an_experiment_has_those_of_the_attacks_it_names_itself():
+    named = {
+        "masking": {"sims.white_box.pgd", "sims.attacks.score.square"},
+        "compare": {"sims.attacks.score.square", "sims.attacks.decision.hop_skip_jump"},
+        "compare-white-box": {"sims.white_box.pgd", "sims.white_box.apgd"},
+    }
+    for name, words in named.items():
+        experiment = find_experiment(name)
+        assert words <= set(chosen_modules(experiment.choices(experiment.config())))
 
 
 def test_a_configuration_has_those_of_all_its_choices():
