@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from sims.experiments.cells.memory import give_back
+from sims.experiments.cells.memory import give_back, held
 from sims.experiments.experiment import Context
 from sims.records import store
 from sims.records.code import code_hash
@@ -59,7 +59,8 @@ def records_of(context: Context, cells: Sequence[Cell]) -> list[Record]:
     codes = [code_hash(cell.modules) for cell in cells]
     folders = [context.cells / key_of(cell.question, code) for cell, code in zip(cells, codes, strict=True)]
     _plan(context.checkpoints, {cell.name: folder.name for cell, folder in zip(cells, folders, strict=True)})
-    return [_record(*one) for one in zip(cells, codes, folders, strict=True)]
+    before = held()
+    return [_record(*one, before) for one in zip(cells, codes, folders, strict=True)]
 
 
 def cell_of(record: Record, name: str) -> Record:
@@ -75,11 +76,12 @@ def cell_of(record: Record, name: str) -> Record:
     return cell
 
 
-def _record(cell: Cell, code: str, folder: Path) -> Record:
+def _record(cell: Cell, code: str, folder: Path, before: float) -> Record:
     if not (folder / "manifest.json").exists():
         with alone(folder):
             if not (folder / "manifest.json").exists():  # another process may have finished it just now
                 _compute(cell, code, folder)
+                give_back(before)
     return store.read(folder)
 
 
@@ -101,7 +103,6 @@ def _compute(cell: Cell, code: str, folder: Path) -> None:
     }
     store.write(folder, data, manifest, pixels)
     shutil.rmtree(states, ignore_errors=True)
-    give_back()
 
 
 def _plan(folder: Path, keys: dict[str, str]) -> None:

@@ -7,30 +7,26 @@ from pathlib import Path
 
 import jax
 
-MEGABYTES = 900  # that a process may hold between two cells
+GROWTH = 350  # megabytes that cells may leave behind
 RESIDENT = Path("/proc/self/statm")  # of Linux; elsewhere nobody asks
 
 
-def give_back() -> None:
-    """Return freed memory to the system, which glibc keeps; if much is still held, forget the compiled programs.
+def held() -> float:
+    """Megabytes that this process holds, freed memory returned to the system, which glibc keeps; 0 where none says."""
+    if not RESIDENT.exists():
+        return 0.0
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    if trim is not None:
+        trim(0)
+    return int(RESIDENT.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def give_back(before: float) -> None:
+    """Return what a cell has freed; forget the compiled programs once cells have left GROWTH beyond `before`.
 
     A program of large images takes about 50 MB; the next cell compiles again what it needs.
     """
-    if not RESIDENT.exists():
-        return
-    _trim()
-    if _megabytes() > MEGABYTES:
+    if held() > before + GROWTH:
         jax.clear_caches()
         gc.collect()
-        _trim()
-
-
-def _trim() -> None:
-    """Nothing where the C library is another than glibc."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _megabytes() -> float:
-    return int(RESIDENT.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        held()
