@@ -76,7 +76,6 @@ def _panel(axes: Axes, record: Record, attack: str) -> None:
         left, width = fresh(cell)
         axes.errorbar(budget * BESIDE**i * BESIDE, left, yerr=width, color=colour(i), marker="o", elinewidth=0.8)
     axes.axvline(budget, color="0.8", linewidth=0.8, zorder=0)
-    axes.minorticks_off()
     axes.set(
         xscale="log",
         xlim=(1, budget * BESIDE ** (cells.sizes["defense"] + 1)),
@@ -84,6 +83,7 @@ def _panel(axes: Axes, record: Record, attack: str) -> None:
         xlabel=f"queries  (rows; budget {budget})",
         title=attack_title(attack),
     )
+    axes.minorticks_off()
 
 
 PLOT = Plot(
