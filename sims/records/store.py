@@ -9,12 +9,13 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import h5netcdf
+import h5py
 import numpy as np
 import xarray as xr
 
@@ -86,10 +87,11 @@ def _append(file: Path, name: str, parts: Iterable[np.ndarray]) -> None:
             start += len(part)
 
 
-def pixels_of(record: Record, name: str, images: slice = slice(None)) -> np.ndarray:
-    """(n, h, w, c) what was written as pixels under that name, of these images."""
-    with xr.open_dataset(record.folder / "data.nc", engine="h5netcdf") as data:
-        return data[name][images].values
+def pixels_of(record: Record, name: str, images: slice | Sequence[int] = slice(None)) -> np.ndarray:
+    """(n, h, w, c) what was written as pixels under that name, of these images; places ascend."""
+    with h5py.File(record.folder / "data.nc") as data:
+        pixels: Any = data[name]
+        return pixels[images]
 
 
 def file_digest(file: Path) -> str:

@@ -133,8 +133,9 @@ def _shown(setting: Setting, model: Model, parts: list[Record]) -> dict[str, tup
     starts = np.array([0, *np.cumsum([part.data.sizes["image"] for part in parts])])
     homes = np.searchsorted(starts, setting.shown, side="right") - 1
     places = setting.shown - starts[homes]
-    pairs = zip(homes, places, strict=True)
-    images = np.concatenate([pixels_of(parts[home], "adversarial", slice(at, at + 1)) for home, at in pairs])
+    images = np.concatenate(
+        [pixels_of(parts[home], "adversarial", [at]) for home, at in zip(homes, places, strict=True)]
+    )
     key = jax.random.fold_in(jax.random.key(setting.config.seed), PURIFIED_STREAM)
     keys = jax.random.split(key, len(setting.goals))[setting.shown]
     purified = images if model.purify is None else np.asarray(model.purify(model.params, keys, jnp.asarray(images)))

@@ -35,6 +35,7 @@ from sims.victims.victim import VictimOptions
 
 MEASURED = ("queries", "success", "status", "trace", "fooled", "distance", "variance", "gradient_norm")
 SAID = ("start", "label", "goal", "randomized", "evaluations", "passes", "shown", "shown_clean")
+Cells = dict[tuple[str, Choice], Record]  # by the model's name and the attack
 LOSS_ROUNDING = 1e-4  # of the largest score: about 800 units in the last place, for a network's sums in another order
 
 
@@ -50,7 +51,9 @@ def recheck(record: Record, context: Context) -> dict[str, Any]:
         raise ValueError(f"recheck must be of models that get the same images right again, not {config.victim.models}")
     if altered := list(_altered(record, config, shared)):
         return {"rows": [], "altered": altered, "ok": False}
-    rows, altered = list(_rows(record, config, shared, context)), list(_derived(record, config, shared))
+    pairs = [(name, choice) for name in shared.victim.models for choice in config.attacks]
+    cells = {pair: cell_of(record, f"{pair[1]} on {pair[0]}") for pair in pairs}
+    rows, altered = list(_rows(record, shared, cells, context)), list(_derived(record, config, shared, cells))
     claims = [value for row in rows for name, value in row.items() if name not in ("attack", "defense", "images")]
     return {"rows": rows, "altered": altered, "ok": not altered and not any(claims)}
 
@@ -93,7 +96,7 @@ def _altered(record: Record, config: Config, shared: Setting) -> Iterator[str]:
         yield "pictures"
 
 
-def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
+def _derived(record: Record, config: Config, shared: Setting, cells: Cells) -> Iterator[str]:
     """What is said of the victims, and of the data in the report, where it does not follow from them."""
     models = shared.victim.models.values()
     if not np.array_equal(record.data.randomized.values, [model.randomized for model in models]):
@@ -102,11 +105,10 @@ def _derived(record: Record, config: Config, shared: Setting) -> Iterator[str]:
         yield "evaluations"
     if not np.array_equal(record.data.passes.values, [model.passes for model in models]):
         yield "passes"
-    cells = [cell_of(record, f"{choice} on {name}") for name in shared.victim.models for choice in config.attacks]
-    totals = [sum(cell.manifest[of] for cell in cells) for of in ("evaluated", "padded")]
+    totals = [sum(cell.manifest[of] for cell in cells.values()) for of in ("evaluated", "padded")]
     if [record.manifest.get(name) for name in ("queries", "waste")] != totals:
         yield "queries"
-    yield from _shown(record, shared, cells[:: len(config.attacks)])
+    yield from _shown(record, shared, [cells[name, config.attacks[0]] for name in shared.victim.models])
     if not store.report_follows(record, report):
         yield "report"
 
@@ -117,21 +119,21 @@ def _shown(record: Record, shared: Setting, cells: list[Record]) -> Iterator[str
     if not np.array_equal(told["shown"], shared.shown):
         yield "shown"
         return
-    ends = [pixels_of(cell, "adversarial", slice(at, at + 1)) for cell in cells for at in shared.shown]
-    purified = [cell.data.shown_purified.values for cell in cells]
+    order = np.argsort(shared.shown)
+    ends = np.array([pixels_of(cell, "adversarial", shared.shown[order]) for cell in cells])[:, np.argsort(order)]
     true = {
         "shown_clean": shared.victim.pictures[shared.shown],
-        "shown_adversarial": np.concatenate(ends).reshape(told["shown_adversarial"].shape),
-        "shown_purified": np.array(purified),
+        "shown_adversarial": ends,
+        "shown_purified": np.array([cell.data.shown_purified.values for cell in cells]),
     }
     yield from (name for name, value in true.items() if not np.array_equal(told[name], value))
 
 
-def _rows(record: Record, config: Config, shared: Setting, context: Context) -> Iterator[dict[str, Any]]:
+def _rows(record: Record, shared: Setting, cells: Cells, context: Context) -> Iterator[dict[str, Any]]:
     for i, (name, model) in enumerate(shared.victim.models.items()):
-        for j, choice in enumerate(config.attacks):
+        for j, choice in enumerate(shared.config.attacks):
             told = record.data.isel(defense=i, attack=j)
-            found = _contradictions(shared, model, choice, told, cell_of(record, f"{choice} on {name}"))
+            found = _contradictions(shared, model, choice, told, cells[name, choice])
             yield {"attack": str(choice), "defense": name, "images": told.sizes["image"], **found}
         context.advance("rechecked defences", i + 1, len(shared.victim.models))
 
