@@ -87,7 +87,7 @@ def _append(file: Path, name: str, parts: Iterable[np.ndarray]) -> None:
             start += len(part)
 
 
-def pixels_of(record: Record, name: str, images: slice | Sequence[int] = slice(None)) -> np.ndarray:
+def pixels_of(record: Record, name: str, images: slice | Sequence[int] | np.ndarray = slice(None)) -> np.ndarray:
     """(n, h, w, c) what was written as pixels under that name, of these images; places ascend."""
     with h5py.File(record.folder / "data.nc") as data:
         pixels: Any = data[name]
