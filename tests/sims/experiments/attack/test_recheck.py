@@ -195,10 +195,13 @@ ALTERED = {
 }
 
 
+OF_THE_SAME_KIND = {"budget", "stopping", "images", "goal", "shown", "shown-purified", "queries"}  # as one that is fast
+
+
 @pytest.mark.parametrize(
     ("forge", "name"),
     [
-        pytest.param(*lie, id=name, marks=[pytest.mark.slow] * (name == "seed"))  # trains networks of another seed
+        pytest.param(*lie, id=name, marks=[pytest.mark.slow] * (name in {"seed", *OF_THE_SAME_KIND}))
         for name, lie in ALTERED.items()
     ],
 )
@@ -273,7 +276,10 @@ def test_a_record_without_its_cells_is_refused(record, results, tmp_path, capsys
     assert "must have its cells beside it" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("exchange", ["another attack's", "another measurement's", "another run's"])
+@pytest.mark.parametrize(
+    "exchange",
+    ["another attack's", *(pytest.param(f"another {of}'s", marks=pytest.mark.slow) for of in ("measurement", "run"))],
+)
 def test_a_cell_that_was_exchanged_is_refused(record, results, tmp_path, capsys, exchange):
     """By its name, or by the pictures it was computed on."""
 
