@@ -26,7 +26,6 @@ from defenses.commands.tables import print_table
 from defenses.files.folders import Folders, data_folder
 from sims.attacks.attack import Threat, covers_box
 from sims.attacks.listing import list_attacks
-from sims.experiments.cells.modules import chosen_modules
 from sims.experiments.cells.status import list_status
 from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, check_memory, find_experiment
 from sims.records import store
@@ -151,6 +150,8 @@ class _Asked(NamedTuple):
 
 
 def _asked(name: str, experiment: Experiment, command: Command) -> _Asked:
+    from sims.experiments.cells.modules import chosen_modules  # with all networks: listings and help need none
+
     config = settings_of(command.config)
     inputs = experiment.inputs(command.config, Folders(command.out / "models", command.data_dir))
     modules = sorted({EXPERIMENTS[name][0], *chosen_modules((command.config, experiment.choices(command.config)))})

@@ -12,13 +12,19 @@ import numpy as np
 
 
 def fingerprint(*parts: Any) -> str:
-    """A hash of strings, numbers and arrays that names one run."""
+    """A hash of strings, numbers, arrays and random keys that names one run."""
     digest = hashlib.sha256()
-    for part in parts:
+    for part in map(_data, parts):
         array = np.ascontiguousarray(part)
         digest.update(f"{array.dtype} {np.shape(part)} ".encode())
         digest.update(array.data)
     return digest.hexdigest()
+
+
+def _data(part: Any) -> Any:
+    """What a random key is made of; any other part as it is."""
+    is_key = isinstance(part, jax.Array) and jnp.issubdtype(part.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(part) if is_key else part
 
 
 def save_state(path: Path, state: Any, totals: np.ndarray, mark: str) -> None:

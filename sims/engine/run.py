@@ -188,22 +188,17 @@ def trace_counts(query_budget: int) -> tuple[int, ...]:
     return tuple(int(count) for count in np.unique(np.geomspace(1, query_budget, 25).round()))
 
 
-def _data(attack: Attack, oracle: Oracle, queue: Queue) -> list[np.ndarray]:
+def _data(attack: Attack, oracle: Oracle, queue: Queue) -> tuple[Array, ...]:
     """The arrays that tell one run from another: the queue, the victim, and the first step the attack asks for."""
     step = _first_step(attack, queue.streams[0], queue.images[0], queue.starts[0])
-    streams = jax.random.key_data(queue.streams)
-    arrays = (queue.images, queue.starts, queue.settled, queue.labels, streams, step, *jax.tree.leaves(oracle.params))
-    return [np.asarray(jax.random.key_data(a) if _is_key(a) else a) for a in arrays]
+    given = (queue.images, queue.starts, queue.settled, queue.labels, queue.streams)
+    return (*given, step, *jax.tree.leaves(oracle.params))
 
 
 @partial(jax.jit, static_argnums=0)
 def _first_step(attack: Attack, key, image, start):
     """Compiled as one: operation by operation it would take longer to compile than the run."""
     return attack.ask(key, attack.init(key, image, start)).images
-
-
-def _is_key(array) -> bool:
-    return jnp.issubdtype(jnp.result_type(array), jax.dtypes.prng_key)
 
 
 def check_stopping(attack: Attack, stopping: StoppingRule) -> None:

@@ -37,7 +37,6 @@ from sims.victims.victim import (
     seconds_per_row,
     victim_inputs,
     victim_names,
-    victims_chosen,
 )
 from sims.white_box.cost import judgements, passes
 from sims.white_box.masking import CHECKS, Check, find, probes
@@ -118,10 +117,9 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
 
 def _cell(config: Config, context: Context, victim: Victim, pictures: str, name: str) -> Cell:
     """All probes of one model, and its loss surfaces."""
-    chosen = victims_chosen(config.victim, config.defenses)[name]
     own = {part: value for part, value in settings_of(config).items() if part not in ("victim", "defenses")}
-    question = {"cell": "masking", **own, "pictures": pictures, **model_question(victim, name, chosen)}
-    modules = (__name__, *chosen_modules(chosen), *chosen_modules(attacks(config)))
+    question = {"cell": "masking", **own, "pictures": pictures, **model_question(victim, name)}
+    modules = (__name__, *chosen_modules((victim.chosen[name], attacks(config))))
     return Cell(f"masking on {name}", question, modules, partial(_probed, config, context, victim, name))
 
 
@@ -168,7 +166,7 @@ def _surface(config: Config, victim: Victim, name: str, view: int, offsets: np.n
     model = victim.models[name]
     draws = draws_of(config, model)
     key = jax.random.fold_in(_key(config, SURFACE_STREAM), view)
-    image, label = victim.images[view], int(victim.labels[view])
+    [image], label = victim.pictures[[view]], int(victim.labels[view])
     return loss_surface(key, model, config.norm, image, label, offsets, draws, config.tile)
 
 

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sims.records.store import file_digest
+
 VERSIONS = ("jax", "jaxlib", "flax", "optax")  # whose results may differ from one to the next
 
 
@@ -36,5 +38,5 @@ def settings_of(value: Any) -> Any:
 def _content(value: Any) -> str:
     """What stands for a setting that is no JSON value: of a file its content, not its place."""
     if isinstance(value, Path) and value.is_file():
-        return hashlib.sha256(value.read_bytes()).hexdigest()
+        return file_digest(value)
     return str(value)

@@ -1,7 +1,7 @@
 """Victims by name: models behind defences, and the held-out images that the undefended models get right."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -92,6 +92,8 @@ class Victim(NamedTuple):
 
     models: every model behind every defence, by `victim_names`. undefended: the models alone, by their names.
     pictures: the images, as they are kept. labels: (n,) int32. ids: (n,) index of the images in the held-out set.
+    chosen: for every model behind a defence a classifier and a chain, or the address of a service. origins: where its
+    weights come from, as `Classifier.origin` says it.
     """
 
     models: dict[str, Model]
@@ -99,6 +101,7 @@ class Victim(NamedTuple):
     pictures: Images
     labels: np.ndarray
     ids: np.ndarray
+    chosen: Mapping[str, tuple[Any, ...]] = MappingProxyType({})
     origins: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
     @property
@@ -123,11 +126,6 @@ def victim_names(options: VictimOptions, chains: Sequence[Chain]) -> tuple[str, 
     return tuple(f"{model}, {chain}" for model in options.model for chain in chains)
 
 
-def victims_chosen(options: VictimOptions, chains: Sequence[Chain]) -> dict[str, tuple[Choice, Chain]]:
-    """By those names, the classifier and the chain of defences that were chosen."""
-    return dict(zip(victim_names(options, chains), product(options.model, chains), strict=True))
-
-
 def load_victim(
     options: VictimOptions, chains: Sequence[Chain], images: int, folders: Folders, seed: int, least: int = 1
 ) -> Victim:
@@ -150,9 +148,10 @@ def load_victim(
     guards = [zoo.guard(chain, options.dataset, seed, folders) for chain in chains]
     names = victim_names(options, chains)
     models = dict(zip(names, [guard(one.model) for one in found for guard in guards], strict=True))
+    chosen = dict(zip(names, product(options.model, chains), strict=True))
     origins = dict(zip(names, [one.origin for one in found for _ in guards], strict=True))
     undefended = {str(choice): one.model for choice, one in zip(options.model, found, strict=True)}
-    return Victim(models, undefended, kept(held_out.images, ids), held_out.labels[ids], ids, origins)
+    return Victim(models, undefended, kept(held_out.images, ids), held_out.labels[ids], ids, chosen, origins)
 
 
 def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:
@@ -170,10 +169,13 @@ def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:
             weights[choice.name], resize = file.origin, file.resize
     inputs = {"weights": weights, "held_out": digest(zoo.load(options.dataset, folders.data, resize).test)}
     chains = getattr(config, "defenses", (config.defense,) if hasattr(config, "defense") else ())
-    parts = (*options.model, *(part for chain in chains for part in chain.parts))
-    own = sorted({file for part in parts for file in own_sources(part)})
-    files = {str(file): file_digest(file) for file in own}
+    files = own_files([*options.model, *(part for chain in chains for part in chain.parts)])
     return inputs | ({"files": files} if files else {})
+
+
+def own_files(choices: Iterable[Choice]) -> dict[str, str]:
+    """The hashes of the user's files behind the choices, by their paths."""
+    return {str(file): file_digest(file) for file in sorted({f for one in choices for f in own_sources(one)})}
 
 
 def seconds_per_row(options: VictimOptions) -> float:

@@ -34,20 +34,20 @@ SHOWN = ("shown", "height", "width", "channel")
 
 def attack_cell(setting: Setting, context: Context, name: str, choice: Choice) -> Cell:
     """What becomes of every image under that attack on the victim's model of that name."""
-    model, chosen, config = setting.victim.models[name], setting.chosen[name], setting.config
+    victim, config = setting.victim, setting.config
     question = {
         "cell": "attack",
         "attack": str(choice),
         "threat": settings_of(config.threat),
         "stopping": str(config.stopping),
-        "evaluations": config.evaluations_of(model),
+        "evaluations": config.evaluations_of(victim.models[name]),
         "rows": config.rows,
         "tile": config.tile,
         "seed": config.seed,
         "pictures": setting.pictures,
-        **model_question(setting.victim, name, chosen),
+        **model_question(victim, name),
     }
-    modules = (__name__, *chosen_modules(chosen), *chosen_modules(choice))
+    modules = (__name__, *chosen_modules((victim.chosen[name], choice)))
     run = fingerprint(json.dumps(question))
     return Cell(f"{choice} on {name}", question, modules, partial(_attacked, setting, context, name, choice, run))
 

@@ -20,16 +20,16 @@ GEOMETRY_STREAM = 2
 
 def geometry_cell(setting: Setting, name: str) -> Cell:
     """V and ‖∇F̄‖ of the victim's model of that name, over the dimension `image`."""
-    model, chosen, config = setting.victim.models[name], setting.chosen[name], setting.config
+    victim, config = setting.victim, setting.config
     question = {
         "cell": "geometry",
         "draws": config.draws,
         "seed": config.seed,
         "pictures": setting.pictures,
-        **model_question(setting.victim, name, chosen),
+        **model_question(victim, name),
     }
-    modules = (__name__, *chosen_modules(chosen))
-    return Cell(f"V and gradient of {name}", question, modules, partial(_measured, setting, model))
+    modules = (__name__, *chosen_modules(victim.chosen[name]))
+    return Cell(f"V and gradient of {name}", question, modules, partial(_measured, setting, victim.models[name]))
 
 
 def _measured(setting: Setting, model: Model, folder: Path) -> Computed:

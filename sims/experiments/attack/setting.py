@@ -1,8 +1,7 @@
 """What a run of `attack` is about: its configuration, and its victim with goals and starts."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tyro
@@ -18,7 +17,7 @@ from sims.experiments.cells.hashes import pictures_hash
 from sims.experiments.experiment import Context, check_common
 from sims.victims.service import Service, service_model
 from sims.victims.starts import starting_images
-from sims.victims.victim import Victim, VictimOptions, load_victim, victim_names, victims_chosen
+from sims.victims.victim import Victim, VictimOptions, load_victim, victim_names
 
 SHOWN = 5  # images whose pixels the joined record has
 
@@ -79,16 +78,14 @@ class Setting(NamedTuple):
     """What all cells of a run share.
 
     goals: (n,) labels, or the targets of a targeted run. starts: (n,) the place of the image that each may start from.
-    chosen: of every model behind a defence, by the victim's names, what was chosen for it: a classifier and a chain, or
-    the address of a service. pictures: a hash of the images, labels, goals and starts. shown: (k,) the places of a few
-    images, the first of every label.
+    pictures: a hash of the images, labels, goals and starts. shown: (k,) the places of a few images, the first of every
+    label.
     """
 
     config: Config
     victim: Victim
     goals: Int[np.ndarray, " n"]
     starts: Int[np.ndarray, " n"]
-    chosen: Mapping[str, tuple[Any, ...]]
     pictures: str
     shown: Int[np.ndarray, " k"]
 
@@ -100,12 +97,12 @@ class Setting(NamedTuple):
 def setting(config: Config, context: Context) -> Setting:
     """The victim with its images; every image has another one of them as its start, whose class is its target."""
     victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
-    chosen: dict[str, tuple[Any, ...]] = {**victims_chosen(config.victim, config.defenses)}
     if config.service:
         service = {config.service: service_model(config.service, victim.network.num_classes)}
-        victim, chosen[config.service] = victim._replace(models=victim.models | service), (config.service,)
+        chosen = {**victim.chosen, config.service: (config.service,)}
+        victim = victim._replace(models=victim.models | service, chosen=chosen)
     alone = not config.threat.targeted and len(np.unique(victim.labels)) < 2  # no image of another class to start from
     other = np.arange(config.images) if alone else starting_images(victim.labels, victim.ids, config.seed)
     goals = victim.labels[other] if config.threat.targeted else victim.labels
     shown = np.unique(victim.labels, return_index=True)[1][:SHOWN]
-    return Setting(config, victim, goals, other, chosen, pictures_hash(victim, goals, other), shown)
+    return Setting(config, victim, goals, other, pictures_hash(victim, goals, other), shown)

@@ -12,12 +12,10 @@ RESIDENT = Path("/proc/self/statm")  # of Linux; elsewhere nobody asks
 
 
 def held() -> float:
-    """Megabytes that this process holds, freed memory returned to the system, which glibc keeps; 0 where none says."""
+    """Megabytes that this process holds once freed memory is returned to the system; 0 where none says."""
     if not RESIDENT.exists():
         return 0.0
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
-    if trim is not None:
-        trim(0)
+    _return_freed()
     return int(RESIDENT.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
@@ -29,4 +27,11 @@ def give_back(before: float) -> None:
     if held() > before + GROWTH:
         jax.clear_caches()
         gc.collect()
-        held()
+        _return_freed()
+
+
+def _return_freed() -> None:
+    """Glibc keeps it; nothing elsewhere."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

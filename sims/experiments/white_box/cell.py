@@ -19,7 +19,7 @@ from sims.experiments.experiment import Context
 from sims.measurements.fresh_draws import times_predicted
 from sims.records.key import settings_of
 from sims.victims.oracle import oracle_of
-from sims.victims.victim import Victim, victims_chosen
+from sims.victims.victim import Victim
 from sims.white_box.restarts import AttackPlan, with_restarts
 
 ATTACK_STREAM, EVALUATION_STREAM = 1, 2
@@ -27,7 +27,6 @@ ATTACK_STREAM, EVALUATION_STREAM = 1, 2
 
 def attack_cell(config: Any, context: Context, victim: Victim, pictures: str, name: str, choice: Choice) -> Cell:
     """What becomes of every image under that attack. config: of the experiment."""
-    chosen = victims_chosen(config.victim, config.defenses)[name]
     question = {
         "cell": "white-box attack",
         "attack": str(choice),
@@ -35,7 +34,7 @@ def attack_cell(config: Any, context: Context, victim: Victim, pictures: str, na
         "rows": config.rows,
         **_asked(config, victim, pictures, name),
     }
-    modules = (__name__, *chosen_modules(chosen), *chosen_modules(choice))
+    modules = (__name__, *chosen_modules((victim.chosen[name], choice)))
     compute = partial(_attacked, config, context, victim, name, choice)
     return Cell(f"{choice} on {name}", question, modules, compute)
 
@@ -48,7 +47,7 @@ def clean_cell(config: Any, victim: Victim, pictures: str, name: str) -> Cell:
         return Computed(xr.Dataset({"predicted_clean": (("image", "class"), votes)}, {"image": victim.ids}))
 
     question = {"cell": "clean images", **_asked(config, victim, pictures, name)}
-    modules = (__name__, *chosen_modules(victims_chosen(config.victim, config.defenses)[name]))
+    modules = (__name__, *chosen_modules(victim.chosen[name]))
     return Cell(f"clean images on {name}", question, modules, compute)
 
 
@@ -67,10 +66,8 @@ def judged(config: Any, model: Model, images: Float[np.ndarray, "n h w c"]) -> I
 
 
 def _asked(config: Any, victim: Victim, pictures: str, name: str) -> dict[str, Any]:
-    model = victim.models[name]
-    chosen = victims_chosen(config.victim, config.defenses)[name]
-    drawn = {"evaluations": draws_of(config, model), "tile": config.tile, "seed": config.seed}
-    return {**drawn, "pictures": pictures, **model_question(victim, name, chosen)}
+    drawn = {"evaluations": draws_of(config, victim.models[name]), "tile": config.tile, "seed": config.seed}
+    return {**drawn, "pictures": pictures, **model_question(victim, name)}
 
 
 def _attacked(config: Any, context: Context, victim: Victim, name: str, choice: Choice, states: Path) -> Computed:

@@ -70,12 +70,13 @@ def _altered(record: Record, config: Config, victim: Victim) -> Iterator[str]:
 
 
 def _rows(record: Record, config: Config, victim: Victim) -> Iterator[dict[str, Any]]:
+    before = victim.images
     for i, (defense, model) in enumerate(victim.models.items()):
-        clean = judged(config, model, victim.images)
+        clean = judged(config, model, before)
         for j, attack in enumerate(config.attacks):
             told = record.data.isel(defense=i, attack=j)
             images = pixels_of(cell_of(record, f"{attack} on {defense}"), "adversarial")
-            found = _contradictions(told, config, images, victim.images, judged(config, model, images), clean)
+            found = _contradictions(told, config, images, before, judged(config, model, images), clean)
             found["queries_not_possible"] = _not_possible(told, attack, config, model)
             yield {"attack": str(attack), "defense": defense, "images": len(images), **found}
 

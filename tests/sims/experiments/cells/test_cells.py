@@ -57,9 +57,9 @@ def test_adding_an_attack_or_a_defence_computes_that_alone(out, monkeypatch):
 def square_on_a_purified_cnn():
     """The cell, of which nothing is loaded, trained or computed."""
     model, images, places = Model("m", (), lambda params, keys, images: images, 2), np.zeros((3, 2, 2, 1)), np.arange(3)
-    victim = Victim({"random-purifier": model}, {}, images, places, places)
     chosen = {"random-purifier": (read_model("cnn"), read_defense("random-purifier"))}
-    setting = Setting(Config(), victim, places, places, chosen, "pictures", places)
+    victim = Victim({"random-purifier": model}, {}, images, places, places, chosen)
+    setting = Setting(Config(), victim, places, places, "pictures", places)
     context = Context(Folders(), Path(), Path(), lambda *_: None)
     return cell.attack_cell(setting, context, "random-purifier", read_attack("square"))
 

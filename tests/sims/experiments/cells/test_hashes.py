@@ -12,7 +12,7 @@ from sims.victims.victim import Victim
 def asked(weights, *chosen, **origin):
     model = Model("m", {"w": weights}, lambda params, keys, images: images, 2)
     nothing = np.zeros(0)
-    return model_question(Victim({"d": model}, {}, nothing, nothing, nothing, {"d": origin}), "d", chosen)
+    return model_question(Victim({"d": model}, {}, nothing, nothing, nothing, {"d": chosen}, {"d": origin}), "d")
 
 
 def test_the_numbers_in_a_model_count():
