@@ -30,8 +30,8 @@ from sims.experiments.cells.status import list_status
 from sims.experiments.experiment import EXPERIMENTS, Context, Experiment, Plan, check_memory, find_experiment
 from sims.records import store
 from sims.records.code import code_hash
-from sims.records.key import key_of, settings_of, versions
-from sims.records.lock import alone
+from sims.records.key import key_of, settings_of
+from sims.records.lock import once
 from sims.records.provenance import provenance
 from sims.white_box.listing import list_white_box
 
@@ -131,7 +131,8 @@ def _run(name: str, experiment: Experiment, command: Command) -> int:
         check_memory(experiment.plan(command.config))
         store.prepare(command.out, name)
     _warn(experiment.threats(command.config))
-    record = store.recall(run.folder) if known else _record(experiment, command, run)
+    once(run.folder, lambda: _compute(experiment, command, run))
+    record = store.recall(run.folder)
     report = record.manifest["report"]
     if command.json:
         print(json.dumps(report, allow_nan=False))
@@ -142,10 +143,11 @@ def _run(name: str, experiment: Experiment, command: Command) -> int:
 
 
 class _Asked(NamedTuple):
-    """A question: the experiment's name, what its manifest says of the key, and the folder where its record belongs."""
+    """A question: what its manifest says of it, the modules that answer it with their hash, and the record's folder."""
 
-    name: str
     said: dict[str, Any]
+    modules: list[str]
+    code: str
     folder: Path
 
 
@@ -156,8 +158,8 @@ def _asked(name: str, experiment: Experiment, command: Command) -> _Asked:
     inputs = experiment.inputs(command.config, Folders(command.out / "models", command.data_dir))
     modules = sorted({EXPERIMENTS[name][0], *chosen_modules((command.config, experiment.choices(command.config)))})
     code = code_hash(modules)
-    said = {"config": config, "inputs": inputs, "modules": modules, "code": code, "needs": versions()}
-    return _Asked(name, said, command.out / name / key_of([name, config, inputs], code))
+    said = {"experiment": name, "config": config, "inputs": inputs}
+    return _Asked(said, modules, code, command.out / name / key_of([name, config, inputs], code))
 
 
 def _warn(threats: list[Threat]) -> None:
@@ -182,35 +184,26 @@ def _recheck(name: str, experiment: Experiment, command: Command, folder: Path) 
 
 def _context(command: Command, folder: Path, advance: Callable[[str, int, int], None]) -> Context:
     """That of a run whose record belongs in the folder."""
-    checkpoints = folder.with_name(folder.name + ".checkpoints")
-    return Context(Folders(command.out / "models", command.data_dir), checkpoints, folder.parent / "cells", advance)
+    folders = Folders(command.out / "models", command.data_dir)
+    return Context(folders, store.states_of(folder), folder.parent / "cells", advance)
 
 
-def _record(experiment: Experiment, command: Command, run: _Asked) -> store.Record:
-    with alone(run.folder):
-        if (run.folder / "manifest.json").exists():  # another process may have finished it just now
-            return store.recall(run.folder)
-        return _compute(experiment, command, run)
-
-
-def _compute(experiment: Experiment, command: Command, run: _Asked) -> store.Record:
+def _compute(experiment: Experiment, command: Command, run: _Asked) -> None:
     started = time.perf_counter()
     with _progress() as advance:
         context = _context(command, run.folder, advance)
         resumes_from(context.checkpoints)
         data, facts = experiment.run(command.config, context)
     manifest = {
-        "experiment": run.name,
         **run.said,
         "seconds": time.perf_counter() - started,
         "device": jax.devices()[0].device_kind,
-        **provenance(),
+        **provenance(run.modules, run.code),
         **facts,
     }
     manifest["report"] = experiment.report(data, manifest)
-    record = store.write(run.folder, data, manifest)
+    store.write(run.folder, data, manifest)
     shutil.rmtree(context.checkpoints, ignore_errors=True)
-    return record
 
 
 @contextlib.contextmanager

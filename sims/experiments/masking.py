@@ -24,6 +24,7 @@ from sims.engine.run import Schedule
 from sims.engine.stopping import check_votes
 from sims.experiments.cells.cell import Cell, Computed, records_of
 from sims.experiments.cells.hashes import model_question, pictures_hash
+from sims.experiments.cells.join import keys_of
 from sims.experiments.cells.modules import chosen_modules
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.experiments.white_box.cell import draws_of, judged
@@ -108,10 +109,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     pictures = pictures_hash(victim)
     records = records_of(context, [_cell(config, context, victim, pictures, name) for name in victim.models])
     data = xr.concat([record.data for record in records], "defense", data_vars="all", join="exact")
-    facts = {
-        "classes": victim.network.num_classes,
-        "cells": {record.manifest["cell"]: record.folder.name for record in records},
-    }
+    facts = {"classes": victim.network.num_classes, "cells": keys_of(records)}
     return data.assign({"label": ("image", victim.labels)}).assign_coords(defense=list(victim.models)), facts
 
 

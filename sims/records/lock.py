@@ -1,7 +1,7 @@
 """One process a record: whoever computes it holds a lock, which ends with the process however that ends."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -26,6 +26,16 @@ def alone(folder: Path) -> Iterator[None]:
         lock.release()
         with contextlib.suppress(OSError):
             folder.parent.rmdir()  # where nothing came of it
+
+
+def once(folder: Path, compute: Callable[[], None]) -> None:
+    """Compute the record of that folder where there is none, alone; raises as `alone` does."""
+    manifest = folder / "manifest.json"
+    if manifest.exists():
+        return
+    with alone(folder):
+        if not manifest.exists():  # another process may have finished it just now
+            compute()
 
 
 def is_running(folder: Path) -> bool:

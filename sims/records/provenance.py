@@ -3,17 +3,22 @@
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 from sims.records.code import ROOT
+from sims.records.key import versions
 
 PACKAGES = ("jax", "flax", "optax", "numpy", "sympy")
 
 
-def provenance() -> dict[str, Any]:
-    """Command, commit, versions and machine of this process."""
+def provenance(modules: Sequence[str], code: str) -> dict[str, Any]:
+    """Those modules, their hash and the versions that keys depend on; command, commit and machine of this process."""
     return {
+        "modules": modules,
+        "code": code,
+        "needs": versions(),
         "argv": sys.argv[1:],
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},

@@ -44,6 +44,11 @@ def prepare(out: Path, experiment: str = "") -> None:
         raise ValueError(f"out must be a writable folder, got {out} ({error.strerror})") from error
 
 
+def states_of(folder: Path) -> Path:
+    """Where a run whose record belongs in that folder saves its states, until the record is whole."""
+    return folder.with_name(folder.name + ".checkpoints")
+
+
 def write(
     folder: Path,
     data: xr.Dataset,

@@ -25,11 +25,11 @@ from sims.experiments.cells.parts import in_parts, joined, parts_of, pixels_in_p
 from sims.experiments.experiment import Context
 from sims.measurements.fresh_draws import times_fooled
 from sims.records.key import settings_of
-from sims.records.store import Record, pixels_of
+from sims.records.store import PIXELS, Record, pixels_of
 from sims.victims.host import seen_by
 
 ATTACK_STREAM, PURIFIED_STREAM, EVALUATION_STREAM = 1, 3, 4
-SHOWN = ("shown", "height", "width", "channel")
+SHOWN = ("shown", *PIXELS[1:])
 
 
 def attack_cell(setting: Setting, context: Context, name: str, choice: Choice) -> Cell:

@@ -15,6 +15,7 @@ from sims.experiments.attack.recheck import recheck
 from sims.experiments.attack.report import COLUMNS, report
 from sims.experiments.attack.setting import Config, Setting, setting
 from sims.experiments.cells.cell import records_of
+from sims.experiments.cells.join import join, keys_of, rows_of
 from sims.experiments.cells.parts import parts_of
 from sims.experiments.experiment import Context, Experiment, Plan
 from sims.measurements.best_response import best_radius, with_radius
@@ -53,29 +54,16 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         attacks, facts["best_response"] = with_radius(attacks, response.smoothing_radius), response._asdict()
     cells = [attack_cell(shared, context, name, choice) for name in models for choice in attacks]
     attacked = records_of(context, cells)
-    facts |= {
-        "queries": sum(record.manifest["evaluated"] for record in attacked),
-        "waste": sum(record.manifest["padded"] for record in attacked),
-        "cells": {record.manifest["cell"]: record.folder.name for record in [*geometry, *attacked]},
-    }
+    facts |= {**rows_of(attacked), "cells": keys_of([*geometry, *attacked])}
     return _joined(shared, attacks, geometry, attacked), facts
 
 
 def _joined(shared: Setting, attacks: tuple[Choice, ...], geometry: list[Record], attacked: list[Record]) -> xr.Dataset:
     """All cells over the dimensions defense, attack and image; of the pixels only those of a few images."""
-    count = len(attacks)
-    several: Any = {"data_vars": "all", "join": "exact", "combine_attrs": "override"}
-    first = [record.data[["shown_adversarial", "shown_purified"]] for record in attacked[::count]]
-    cells = [record.data.drop_vars(["shown_adversarial", "shown_purified"]) for record in attacked]
-    rows = [cells[start : start + count] for start in range(0, len(cells), count)]
-    tables = [
-        xr.combine_nested(rows, ["defense", "attack"], **several),
-        xr.concat([record.data for record in geometry], "defense", **several),
-        xr.concat(first, "defense", **several),
-    ]
-    names = {"defense": list(shared.victim.models), "attack": list(map(str, attacks))}
-    data = xr.merge(tables, join="exact", combine_attrs="drop").transpose("defense", "attack", "image", ...)
-    return data.assign(_said(shared)).assign_coords(names)
+    shown = ["shown_adversarial", "shown_purified"]
+    measured = [[record.data for record in geometry], [record.data[shown] for record in attacked[:: len(attacks)]]]
+    cells = [record.data.drop_vars(shown) for record in attacked]
+    return join(cells, measured, list(shared.victim.models), list(map(str, attacks))).assign(_said(shared))
 
 
 def _said(shared: Setting) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from sims.experiments.cells.memory import give_back, held
 from sims.experiments.experiment import Context
 from sims.records import store
 from sims.records.code import code_hash
-from sims.records.key import key_of, versions
-from sims.records.lock import alone
+from sims.records.key import key_of
+from sims.records.lock import once
 from sims.records.provenance import provenance
 from sims.records.store import Record
 
@@ -77,28 +77,25 @@ def cell_of(record: Record, name: str) -> Record:
 
 
 def _record(cell: Cell, code: str, folder: Path, before: float) -> Record:
-    if not (folder / "manifest.json").exists():
-        with alone(folder):
-            if not (folder / "manifest.json").exists():  # another process may have finished it just now
-                _compute(cell, code, folder)
-                give_back(before)
+    def compute() -> None:
+        _compute(cell, code, folder)
+        give_back(before)
+
+    once(folder, compute)
     return store.read(folder)
 
 
 def _compute(cell: Cell, code: str, folder: Path) -> None:
-    states, started = folder.with_name(folder.name + ".checkpoints"), time.perf_counter()
+    states, started = store.states_of(folder), time.perf_counter()
     data, facts, pixels = cell.compute(states)
     manifest = {
         "experiment": "cell",
         "cell": cell.name,
         "config": cell.question,
         "report": {},
-        "modules": cell.modules,
-        "code": code,
-        "needs": versions(),
         "seconds": time.perf_counter() - started,
         "device": jax.devices()[0].device_kind,
-        **provenance(),
+        **provenance(cell.modules, code),
         **facts,
     }
     store.write(folder, data, manifest, pixels)

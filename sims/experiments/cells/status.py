@@ -15,6 +15,7 @@ from sims.experiments.experiment import EXPERIMENTS
 from sims.records.code import code_hash
 from sims.records.key import versions
 from sims.records.lock import is_running
+from sims.records.store import states_of
 
 COLUMNS = ("experiment", "record", "cell", "state")
 
@@ -51,7 +52,7 @@ def _cells(record: Path) -> dict[str, str]:
     """The keys of the record's cells, by name: of a finished one by its manifest, else as far as they are known."""
     if (record / "manifest.json").exists():
         return _manifest(record).get("cells", {})
-    plan = record.with_name(record.name + ".checkpoints") / PLAN
+    plan = states_of(record) / PLAN
     return loads(plan.read_text()) if plan.exists() else {}
 
 

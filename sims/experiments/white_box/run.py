@@ -12,6 +12,7 @@ import xarray as xr
 from defenses.data.sources import image_shape
 from sims.experiments.cells.cell import records_of
 from sims.experiments.cells.hashes import pictures_hash
+from sims.experiments.cells.join import join, keys_of, rows_of
 from sims.experiments.experiment import Context, Experiment, Plan
 from sims.experiments.white_box.cell import attack_cell, clean_cell, draws_of
 from sims.experiments.white_box.recheck import recheck
@@ -44,31 +45,20 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     clean = records_of(context, [clean_cell(config, victim, pictures, name) for name in victim.models])
     pairs = [(name, choice) for name in victim.models for choice in config.attacks]
     attacked = records_of(context, [attack_cell(config, context, victim, pictures, *pair) for pair in pairs])
-    facts = {
-        "queries": sum(record.manifest["evaluated"] for record in attacked),
-        "waste": sum(record.manifest["padded"] for record in attacked),
-        "pictures": pictures,
-        "cells": {record.manifest["cell"]: record.folder.name for record in [*clean, *attacked]},
-    }
+    facts = {**rows_of(attacked), "pictures": pictures, "cells": keys_of([*clean, *attacked])}
     return _joined(config, victim, clean, attacked), facts
 
 
 def _joined(config: Config, victim: Victim, clean: list[Record], attacked: list[Record]) -> xr.Dataset:
     """All cells over the dimensions defense, attack and image."""
-    count, models = len(config.attacks), victim.models.values()
-    several: Any = {"data_vars": "all", "join": "exact", "combine_attrs": "override"}
-    rows = [[one.data for one in attacked[start : start + count]] for start in range(0, len(attacked), count)]
-    tables = [
-        xr.combine_nested(rows, ["defense", "attack"], **several),
-        xr.concat([record.data for record in clean], "defense", **several),
-    ]
+    models = victim.models.values()
     said = {
         "evaluations": ("defense", [draws_of(config, model) for model in models]),
         "label": ("image", victim.labels),
         "randomized": ("defense", [model.randomized for model in models]),
     }
-    data = xr.merge(tables, join="exact", combine_attrs="drop").transpose("defense", "attack", "image", ...)
-    return data.assign(said).assign_coords({"defense": list(victim.models), "attack": list(map(str, config.attacks))})
+    attacks, cells = list(map(str, config.attacks)), [record.data for record in attacked]
+    return join(cells, [[record.data for record in clean]], list(victim.models), attacks).assign(said)
 
 
 EXPERIMENT = Experiment(

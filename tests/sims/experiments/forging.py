@@ -8,8 +8,6 @@ from defenses.data.sources import load
 from defenses.files.folders import Folders
 from sims.records import store
 
-PIXELS = ("image", "height", "width", "channel")
-
 
 def forged(record, forge, folder):
     """The folder of the record after `forge(data, manifest)`.
@@ -21,8 +19,8 @@ def forged(record, forge, folder):
     names = [[f"{attack} on {defense}" for attack in data.attack.values] for defense in data.defense.values]
     cells = [[cell_of(record, name) for name in row] for row in names]
     images = np.array([[store.pixels_of(cell, "adversarial") for cell in row] for row in cells])
-    data["adversarial"] = (("defense", "attack", *PIXELS), images)
-    data["clean"] = (PIXELS, load("digits", Folders().data).test.images[data.image.values])
+    data["adversarial"] = (("defense", "attack", *store.PIXELS), images)
+    data["clean"] = (store.PIXELS, load("digits", Folders().data).test.images[data.image.values])
     forge(data, manifest)
     for row, forged_row in zip(cells, data.adversarial.values, strict=True):
         for cell, pixels in zip(row, forged_row, strict=True):

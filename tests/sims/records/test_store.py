@@ -205,7 +205,7 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
 
 
 def test_provenance_says_what_ran():
-    about = provenance()
+    about = provenance(["sims.engine.run"], "code")
     assert set(about["versions"]) == {"python", *PACKAGES}
     json.dumps(about)
 
