@@ -55,8 +55,7 @@ def run_on_host(
     state, waiting = compiled_turn(plan, queue, state, no_replies(oracle, places), np.zeros(places, bool))
     calls = 0
     while (chosen := np.flatnonzero(waiting)[:at_most]).size:
-        images = np.asarray(state.slots.queries.images)
-        reply, fresh = call(totals, np.repeat(images.reshape(places, *images.shape[2:])[chosen], oracle.repeats, 0))
+        reply, fresh = call(totals, np.repeat(_queries(state, chosen), oracle.repeats, 0))
         state, waiting = compiled_turn(plan, queue, state, *_placed(oracle, places, chosen, reply))
         totals, calls = totals + np.array([len(reply), 0]), calls + 1
         if fresh and calls >= chunk:  # while replies are replayed the journal holds more than the state knows
@@ -83,6 +82,12 @@ def _journaled(oracle: HostOracle, mark: str, journal: Path | None):
         return reply, True
 
     return call
+
+
+def _queries(state: EngineState, chosen: np.ndarray) -> np.ndarray:
+    """The images of the queries at those places, (n, h, w, c) float32; a copy, since the next turn uses up the state."""
+    images = np.asarray(state.slots.queries.images)
+    return images.reshape(-1, *images.shape[2:])[chosen]
 
 
 def _placed(oracle: HostOracle, places: int, chosen: np.ndarray, reply: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,4 +142,5 @@ def _with_replies(plan: RunPlan, queue: Queue, slots: Slots, replies, done: Bool
     return with_answers(plan, slots, jax.tree.map(new_where_done, answers, slots.answers), done)
 
 
-compiled_turn: Callable[..., tuple[EngineState, Array]] = jax.jit(turn, static_argnums=0)
+compiled_turn: Callable[..., tuple[EngineState, Array]] = jax.jit(turn, static_argnums=0, donate_argnums=2)
+"""The state that it is given is used up: its memory becomes the result's."""
