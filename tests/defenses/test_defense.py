@@ -10,8 +10,12 @@ from defenses.purifiers.identity import identity
 from defenses.purifiers.mean_filter import mean_filter
 from defenses.purifiers.table import DEFENSES
 
+NAMES = [name for name in DEFENSES if name != "mean-of"]
+LIKE_ANOTHER = {"random-purifier", "random-quantizer", "average-purifier"}  # as patchwise-purifier and gaussian-noise
+BITS = [pytest.param(name, marks=[pytest.mark.slow] * (name in LIKE_ANOTHER)) for name in NAMES]
 
-@pytest.fixture(scope="module", params=[name for name in DEFENSES if name != "mean-of"])
+
+@pytest.fixture(scope="module", params=NAMES)
 def defense(request, purifiers, folders):
     """Every defence of the table that takes images to images, at its default settings."""
     method, site = DEFENSES[request.param], zoo.site("digits", 0, folders)
@@ -49,6 +53,7 @@ def test_different_keys_give_different_rows_iff_randomized(defense, row_keys, he
 @pytest.mark.parametrize(
     "batch", [pytest.param(8, marks=pytest.mark.slow), 16, pytest.param(32, marks=pytest.mark.slow), 64]
 )
+@pytest.mark.parametrize("defense", BITS, indirect=True)
 def test_bits_of_a_row_ignore_neighbours_and_position(defense, row_keys, held_out, batch, users_options):
     def purified(data, images):
         return defense.apply(defense.params, jax.random.wrap_key_data(data), images)

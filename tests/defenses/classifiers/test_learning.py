@@ -74,7 +74,7 @@ def test_one_step_is_nesterov_descent_with_weight_decay():
         scores, updated = logits(params, images)
         return -jax.nn.log_softmax(scores)[jnp.arange(64), labels].mean(), (updated, scores)
 
-    (value, (updated, scores)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+    (value, (updated, scores)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(state.params)
 
     def expected(learns, weight, slope, seen):
         return weight - 0.1 * 1.9 * (slope + 0.01 * weight) if learns else seen

@@ -127,9 +127,11 @@ def stopped(training, folder, monkeypatch, after):
 
 
 @pytest.mark.usefixtures("kept_always")
-@pytest.mark.parametrize("after", [1, 2])
-@pytest.mark.parametrize("average", [0.0, 0.9])
-def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, monkeypatch, after, average):
+@pytest.mark.parametrize(
+    ("average", "after"),
+    [(0.0, 2), (0.9, 1), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((0.0, 1), (0.9, 2)))],
+)
+def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, monkeypatch, average, after):
     training = made(average=average, evaluate=lambda params: {"b": float(params["b"][0])})
     whole, history = train(training, tmp_path / "whole")
     stopped(training, tmp_path / "state", monkeypatch, after)

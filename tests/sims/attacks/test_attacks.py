@@ -34,13 +34,9 @@ SETTINGS = {
 FALLEN = {"null": 0.0, "sign-opt": 0.3}
 """Share of the images that must fall, 0.4 where nothing is said."""
 CASES = [(name, norm) for name, method in ATTACKS.items() for norm in method.norms]
-SAME_FRAME = {
-    "spsa",
-    "rgf",
-    "zo-sgd",
-    "zo-adam",
-    "simba-dct",
-}  # as nes, zo-sign-sgd and simba: they run in the slow set
+SAME_FRAME = {  # as nes, simba, square and rays: they run in the slow set
+    "spsa", "rgf", "zo-sgd", "zo-adam", "zo-sign-sgd", "simba-dct", "sign-hunter", "sign-opt", "geoda",
+}  # fmt: skip
 
 
 class Killed(Exception):
@@ -124,7 +120,16 @@ def test_success_is_true_exactly_when_the_image_fools(finished):
     assert result.success.mean() < 1
 
 
-@pytest.mark.parametrize("text", [*(SETTINGS.get(name) or name for name in ATTACKS), "square:reevaluate=true"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            pytest.param(SETTINGS.get(name) or name, marks=[pytest.mark.slow] * (name in SAME_FRAME))
+            for name in ATTACKS
+        ),
+        "square:reevaluate=true",
+    ],
+)
 def test_a_step_costs_what_the_table_says(text):
     """Rows asked for in the last whole step of four asks; descents ask twice a step, for probes and for the check."""
     choice = read_attack(text)

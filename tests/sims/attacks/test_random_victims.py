@@ -29,7 +29,7 @@ VICTIMS = {"noise": noise(0.1), "patchwise": patchwise(0.05)}
 CLASSIFIER, IMAGES = linear_classifier(), images(COUNT)
 LABELS = labels_of(CLASSIFIER, IMAGES)
 BRIGHT = IMAGES[:, 0, 0, 0] > 0.5  # 13 images
-FAST = ("nes", "rays", "null")  # each program takes some seconds to compile
+FAST = ("nes", "rays")  # each program takes some seconds to compile
 CLAIMS_LITTLE = {"sign-opt"}  # its first search along a ray takes most of the budget
 SEEN = []
 

@@ -39,15 +39,15 @@ def same(one, other):
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("images", "queries", "status"))
 
 
+@pytest.mark.parametrize("rows", [pytest.param(slice(0, 8), marks=pytest.mark.slow), slice(20, 29)], ids=str)
 @BOTH
-def test_an_image_does_not_notice_its_queue_or_the_chunk(attack):
+def test_an_image_does_not_notice_its_queue_or_the_chunk(attack, rows):
     whole = run(attack)
     assert 0 < whole.success.mean() < 1
-    for rows in (slice(0, 8), slice(20, 29)):
-        alone = run(attack, rows=rows, chunk=5)
-        assert np.array_equal(alone.images, whole.images[rows])
-        assert np.array_equal(alone.queries, whole.queries[rows])
-        assert np.array_equal(alone.status, whole.status[rows])
+    alone = run(attack, rows=rows, chunk=5)
+    assert np.array_equal(alone.images, whole.images[rows])
+    assert np.array_equal(alone.queries, whole.queries[rows])
+    assert np.array_equal(alone.status, whole.status[rows])
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def counting(classifier, seen):
     return classifier._replace(logits=logits)
 
 
-@pytest.mark.parametrize("repeats", [1, 3])
+@pytest.mark.parametrize("repeats", [pytest.param(1, marks=pytest.mark.slow), 3])
 @BOTH
 def test_queries_are_the_rows_a_counting_classifier_saw(attack, repeats):
     seen = []

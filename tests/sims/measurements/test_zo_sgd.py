@@ -27,7 +27,7 @@ def walk(oracle, estimator, chains=3, observe=positions, key=KEY, steps=STEPS, s
     return np.asarray(descend(key, estimator, oracle, start, 0, step_size, steps, observe), float)
 
 
-@pytest.mark.parametrize("name", ["antithetic", "forward-shared"])
+@pytest.mark.parametrize("name", ["antithetic", pytest.param("forward-shared", marks=pytest.mark.slow)])
 def test_a_full_basis_on_a_linear_loss_is_gradient_descent(name):
     seen = walk(noisy_oracle(linear(SLOPE), 0.0), build_estimator(name, 0.5, D, "orthogonal"))
     expected = START - ETA * np.arange(STEPS + 1)[:, None] * SLOPE

@@ -68,7 +68,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("attack", "oracle"), CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(
+    ("attack", "oracle"),
+    [pytest.param(*case, id=name, marks=[pytest.mark.slow] * (name == "loss")) for name, case in CASES.items()],
+)
 def test_results_are_those_of_the_jitted_path(attack, oracle):
     schedule = Schedule(BUDGET, ROWS, 8, 7, stopping_rule("re-evaluation") if attack is LABEL else FIRST_SUCCESS)
     labels = (LABELS + 1) % CLASSES if attack is WIDE else LABELS

@@ -51,7 +51,10 @@ class Walk(NamedTuple):
     last: Any
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(  # the slow set has each in its other norm
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in {"geoda-l2", "sign-opt-linf"})) for name in CASES],
+)
 def walks(request):
     """One attack against all seven victims, in one compilation."""
     name = request.param
