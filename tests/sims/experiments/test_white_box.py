@@ -17,7 +17,7 @@ from sims.white_box.table import white_box_choices
 from tests.sims.experiments.forging import forged
 
 WHITE_BOX = [
-    "--images", "16", "--epsilon", "0.2", "--query-budget", "60", "--evaluations", "4", "--rows", "16", "--tile", "8",
+    "--images", "8", "--epsilon", "0.2", "--query-budget", "60", "--evaluations", "4", "--rows", "16", "--tile", "8",
     "--attacks", "pgd:steps=5,eot=2", "square",
     "--defenses", "none", "gaussian-noise:std=0.1",
 ]  # fmt: skip
@@ -131,9 +131,9 @@ def test_the_plan_counts_what_a_random_defense_costs(white_box):
     """A gradient as three passes; four draws of what the run leaves, of the clean image twice, and of the best one."""
     attack, defense = "pgd:steps=5,eot=2", "gaussian-noise:std=0.1"
     attacks, defenses = white_box_choices(attack), defense_choices(defense)
-    planned = plan(Config(images=16, evaluations=4, attacks=attacks, defenses=defenses))
+    planned = plan(Config(images=8, evaluations=4, attacks=attacks, defenses=defenses))
     asked = int(white_box.data.queries.sel(attack=attack, defense=defense).sum())
-    assert planned.rows == 3 * asked + 16 * 4 * 4
+    assert planned.rows == 3 * asked + 8 * 4 * 4
 
 
 @pytest.mark.slow
