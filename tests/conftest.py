@@ -65,6 +65,8 @@ def users_options():
 @pytest.fixture(autouse=True)
 def _compilation(request):
     compile_lightly(request.node.get_closest_marker("as_users_compile") is None)
+    yield
+    compile_lightly(True)  # what modules and sessions share is made before this fixture of the next test
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +80,7 @@ def models(tmp_path_factory):
         compile_lightly(False)  # some thousand steps
         zoo.purifier_family("digits", 0, Folders(models=folder))
         zoo.classifier("orthogonal", "digits", 0, Folders(models=folder))
+        compile_lightly(True)
     return folder
 
 

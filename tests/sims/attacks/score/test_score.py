@@ -202,6 +202,7 @@ def test_bandits_against_the_published_formulas(norm):
         assert np.array_equal(state.image, check.images[0])
 
 
+@pytest.mark.slow
 def test_a_targeted_attack_reaches_its_targets():
     classifier, pixels = linear_classifier(), images(16)
     targets = (labels_of(classifier, pixels) + 1) % 4
