@@ -15,10 +15,14 @@ TILE = 16  # rows at most; fewer where a member has fewer on average
 
 
 class Group(NamedTuple):
-    """`size` purifiers of one architecture; purify: (one's params, (n, h, w, c)) -> (n, h, w, c), row by row."""
+    """`size` purifiers of one architecture; purify: (one's params, (n, h, w, c)) -> (n, h, w, c), row by row.
+
+    together: whether all members are best asked at once, under `vmap`; convolutions are slow so on a CPU.
+    """
 
     purify: Callable[[PyTree, Float[Array, "n h w c"]], Float[Array, "n h w c"]]
     size: int
+    together: bool = True
 
 
 def tile_of(rows: int, members: int) -> int:

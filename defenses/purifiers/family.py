@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from defenses.defense import Defense
 from defenses.purifiers.dispatch import Group, dispatched
+from defenses.purifiers.patches import cut, grid, put_together
 
 
 class PurifierFamily(NamedTuple):
@@ -35,13 +36,14 @@ def family_of(
     params: PyTree,
     purify: Callable[[PyTree, Float[Array, "n h w c"]], Float[Array, "n h w c"]],
     size: int,
+    together: bool = True,
 ) -> PurifierFamily:
-    """The family of `size` members of one architecture.
+    """The family of `size` members of one architecture; `together` as a `Group` has it.
 
     params: every leaf has the leading axis K = size. purify: (one member's params, (n, h, w, c) float32 images) ->
     (n, h, w, c) float32 images, each from its own image alone.
     """
-    return PurifierFamily(name, (params,), (Group(purify, size),))
+    return PurifierFamily(name, (params,), (Group(purify, size, together),))
 
 
 def joined(name: str, *families: PurifierFamily) -> PurifierFamily:
@@ -51,7 +53,7 @@ def joined(name: str, *families: PurifierFamily) -> PurifierFamily:
 
 
 def outputs(family: PurifierFamily, images: Float[Array, "n h w c"]) -> Float[Array, "K n h w c"]:
-    """What every member makes of every image, (K, n, h, w, c), in one batched evaluation of each architecture."""
+    """What every member makes of every image, (K, n, h, w, c)."""
     return _outputs(family, family.params, images)
 
 
@@ -111,14 +113,15 @@ def patchwise_choice(family: PurifierFamily, patch_size: int) -> Defense:
     _check_patch(patch_size)
 
     def apply(params, keys, images):
-        rows, columns = _grid(images, patch_size)
-        return _assembled(_outputs(family, params, images), _assignment(keys, family.size, rows, columns))
+        return _assembled(_outputs(family, params, images), _assignment(keys, family.size, *grid(images, patch_size)))
 
     return Defense(f"patchwise-{family.name}", family.params, apply, True)
 
 
-def local_choice(family: PurifierFamily, patch_size: int) -> Defense:
+def local_choice(family: PurifierFamily, patch_size: int, context: int = 0) -> Defense:
     """Each square patch of side `patch_size` through its own independent member, which sees this patch alone.
+
+    context: pixels beyond each edge of its patch that a member sees as well, zeros beyond the image, >= 0.
 
     A member costs what it costs on the patches it has drawn, so all K together cost what one would. Seams between
     patches are the price. Raises ValueError as `patchwise_choice` does. Source: arXiv 2401.10586.
@@ -126,12 +129,9 @@ def local_choice(family: PurifierFamily, patch_size: int) -> Defense:
     _check_patch(patch_size)
 
     def apply(params, keys, images):
-        rows, columns = _grid(images, patch_size)
-        assignment = _assignment(keys, family.size, rows, columns).reshape(-1)
-        cut = images.reshape(len(images), rows, patch_size, columns, patch_size, -1).swapaxes(2, 3)
-        patches = cut.reshape(-1, patch_size, patch_size, images.shape[-1])
-        purified = dispatched(family.groups, params, assignment, patches)
-        return purified.reshape(cut.shape).swapaxes(2, 3).reshape(images.shape)
+        assignment = _assignment(keys, family.size, *grid(images, patch_size)).reshape(-1)
+        purified = dispatched(family.groups, params, assignment, cut(images, patch_size, context))
+        return put_together(purified, images.shape, patch_size, context)
 
     return Defense(f"local-{family.name}", family.params, apply, True)
 
@@ -139,14 +139,6 @@ def local_choice(family: PurifierFamily, patch_size: int) -> Defense:
 def _check_patch(patch_size: int) -> None:
     if patch_size < 1:
         raise ValueError(f"patch_size must be >= 1, got {patch_size}")
-
-
-def _grid(images: Array, patch_size: int) -> tuple[int, int]:
-    """Rows and columns of patches in an image."""
-    height, width = images.shape[1:3]
-    if height % patch_size or width % patch_size:
-        raise ValueError(f"patch_size must divide the image sides {height}×{width}, got {patch_size}")
-    return height // patch_size, width // patch_size
 
 
 def _assignment(keys: Key[Array, " n"], size: int, rows: int, columns: int) -> Int[Array, "n rows columns"]:
@@ -167,5 +159,9 @@ def _assembled(
 
 
 def _outputs(family: PurifierFamily, params: tuple[PyTree, ...], images: Array) -> Array:
-    groups = zip(family.groups, params, strict=True)
-    return jnp.concatenate([jax.vmap(group.purify, (0, None))(mine, images) for group, mine in groups])
+    def of_group(group: Group, mine: PyTree) -> Array:
+        if group.together:
+            return jax.vmap(group.purify, (0, None))(mine, images)
+        return jax.lax.map(lambda one: group.purify(one, images), mine)
+
+    return jnp.concatenate([of_group(*one) for one in zip(family.groups, params, strict=True)])

@@ -11,6 +11,7 @@ from defenses.options.names import Choice, one, read, several
 from defenses.own.source import is_own, own
 from defenses.own.trial import tried_defense
 from defenses.purifiers import averaging, gaussian_noise, identity, jpeg, mean_filter, pool, quantizer
+from defenses.purifiers.implicit import defense as implicit
 from defenses.purifiers.method import Method, Site
 
 DEFENSES: dict[str, Method] = {
@@ -25,6 +26,7 @@ DEFENSES: dict[str, Method] = {
     "random-purifier": pool.RANDOM,
     "patchwise-purifier": pool.PATCHWISE,
     "local-purifier": pool.LOCAL,
+    "puridefense": implicit.METHOD,
     "mean-of": averaging.METHOD,
 }
 

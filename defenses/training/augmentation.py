@@ -38,6 +38,14 @@ def random_crop_and_flip(key: Key[Array, ""], images: Images) -> Images:
     return random_flip(flip_key, random_crop(crop_key, images))
 
 
+def random_flip_and_transpose(key: Key[Array, ""], images: Images) -> Images:
+    """Each square image flipped along either axis and transposed, with probability ½ each; shapes and dtype kept."""
+    left, up, across = jax.random.bernoulli(key, 0.5, (3, len(images), 1, 1, 1))
+    images = jnp.where(left, images[:, :, ::-1], images)
+    images = jnp.where(up, images[:, ::-1], images)
+    return jnp.where(across, images.swapaxes(1, 2), images)
+
+
 AUGMENTATIONS: dict[str, Callable[[Key[Array, ""], Images], Images]] = {
     "crop-and-flip": random_crop_and_flip,
     "crop": random_crop,

@@ -1,6 +1,7 @@
 """One step of a training, in jitted functions that the host calls: XLA's loops slow convolutions on a CPU."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -57,18 +58,26 @@ def result(training: Training, state: State) -> PyTree:
 
 
 def stepping(training: Training) -> Stepping:
-    """The steps of that training."""
+    """The steps of that training; one that differs in its data alone is not compiled again."""
+    learns = training.trainable
+    mask = None if learns is None else (tuple(jax.tree.leaves(learns)), jax.tree.structure(learns))
+    return Stepping(training, _update(training.loss, training.optimizer, mask, training.project, training.average))
+
+
+@lru_cache(maxsize=4)
+def _update(loss_of, optimizer, mask, project, average: float) -> Callable[..., tuple[State, Figures]]:
+    """The compiled step. mask: leaves and structure of `trainable`."""
 
     @jax.jit
     def update(state, key, images, labels):
-        (loss, seen), gradient = jax.value_and_grad(training.loss, has_aux=True)(state.params, key, images, labels)
-        updates, optimizer = training.optimizer.update(gradient, state.optimizer, state.params)
-        moved = training.project(optax.apply_updates(state.params, updates))
-        params = moved if training.trainable is None else _chosen(training.trainable, moved, seen.params)
-        average = optax.incremental_update(params, state.average, 1 - training.average) if training.average else ()
-        return State(params, optimizer, average, state.step + 1), {"loss": loss, **seen.figures}
+        (loss, seen), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params, key, images, labels)
+        updates, moments = optimizer.update(gradient, state.optimizer, state.params)
+        moved = project(optax.apply_updates(state.params, updates))
+        params = moved if mask is None else _chosen(jax.tree.unflatten(mask[1], mask[0]), moved, seen.params)
+        mean = optax.incremental_update(params, state.average, 1 - average) if average else ()
+        return State(params, moments, mean, state.step + 1), {"loss": loss, **seen.figures}
 
-    return Stepping(training, update)
+    return update
 
 
 def _chosen(learns: PyTree, moved: PyTree, seen: PyTree) -> PyTree:

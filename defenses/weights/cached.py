@@ -69,7 +69,7 @@ def obtain(
     """
     path = location(identity, cache)
     if path.exists():
-        return Weights(*_read(path, template), path, cached=True)
+        return Weights(*read_weights(path, template), path, cached=True)
     _make_writable(path.parent)
     params, training = train()
     card = {
@@ -121,7 +121,8 @@ def _replace(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def _read(path: Path, template: PyTree) -> tuple[PyTree, Mapping[str, Any]]:
+def read_weights(path: Path, template: PyTree) -> tuple[PyTree, Mapping[str, Any]]:
+    """Params and card of the file; ValueError where it is damaged or its arrays are not those of the template."""
     content = path.read_bytes()
     try:
         card = json.loads(card_path(path).read_text())

@@ -1,0 +1,1 @@
+"""Local implicit purifiers: PuriDefense (arXiv 2401.10586), after DISCO and LIIF."""

@@ -1,0 +1,134 @@
+"""PuriDefense: a pool of local implicit purifiers, one drawn at random for every patch of every query.
+
+Source: arXiv 2401.10586. Also its cheaper and its deterministic neighbours: one member, their average, one member an
+image, and patches that are cut from what the members make of the whole image.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import PyTree
+
+from defenses.data.dataset import training_images
+from defenses.defense import Defense
+from defenses.options.ranges import check_counts
+from defenses.purifiers import family as families
+from defenses.purifiers.family import PurifierFamily
+from defenses.purifiers.implicit import pairs
+from defenses.purifiers.implicit.learning import learnt
+from defenses.purifiers.implicit.members import Member, family, named_template
+from defenses.purifiers.implicit.network import SIZES
+from defenses.purifiers.implicit.plans import MEMBERS, plan_for
+from defenses.purifiers.method import Method, Site
+from defenses.weights.cached import card_path, read_weights
+
+SHIPPED = Path(__file__).parent / "shipped" / "cifar10.safetensors"
+TRAINED_ON_CIFAR10 = ("cifar10", "imagenet")  # what the shipped pool is taken for
+ASSIGNMENTS = ("patch", "cut", "image", "average", "member")
+
+
+@dataclass(frozen=True)
+class PuriDefense:
+    """Settings of the defence."""
+
+    assignment: str = "patch"
+    """patch: a member of its own for every patch, which sees this patch alone; cut: patches of whole purified images;
+    image: a member for every image; average: the mean of all members; member: one of them."""
+    patch_size: int = 8
+    """Side of a patch in pixels, >= 1; it must divide the sides of the image."""
+    members: int = MEMBERS
+    """Members that are used, the first ones of the pool."""
+    member: int = 0
+    """Which one alone, from 0."""
+    context: int = 0
+    """Pixels that a member sees beyond the edges of its patch, >= 0."""
+    pool: str = ""
+    """File of a pool that `python -m sims pool` trained; without one, the shipped pool or one trained on the digits."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when out of range."""
+        check_counts(self, patch_size=1, members=1, member=0, context=0)
+        if self.assignment not in ASSIGNMENTS:
+            raise ValueError(f"assignment must be one of {', '.join(ASSIGNMENTS)}, got {self.assignment!r}")
+
+
+class Pool(NamedTuple):
+    """Members with their params, as `members.named` gives these; colours: channels of their images."""
+
+    members: tuple[Member, ...]
+    params: PyTree
+    colours: int
+
+
+def puridefense(settings: PuriDefense, pool: Pool) -> Defense:
+    """The defence from that pool; ValueError for more members, or another one, than the pool has."""
+    size = len(pool.members)
+    for name, least, most in (("members", 1, size), ("member", 0, size - 1)):
+        if not least <= getattr(settings, name) <= most:
+            raise ValueError(f"{name} must be in [{least}, {most}], the pool's, got {getattr(settings, name)}")
+    if settings.assignment == "member":
+        return families.member(_alone(pool, settings.member), 0)._replace(name=f"puridefense-{settings.member}")
+    return _choice(settings, family(pool.members, pool.params, pool.colours, settings.members))
+
+
+def _alone(pool: Pool, member: int) -> PurifierFamily:
+    return family(pool.members[member : member + 1], {"00": pool.params[f"{member:02d}"]}, pool.colours, 1)
+
+
+def _choice(settings: PuriDefense, purifiers: PurifierFamily) -> Defense:
+    if settings.assignment == "average":
+        return families.average(purifiers)
+    if settings.assignment == "image":
+        return families.random_choice(purifiers)
+    if settings.assignment == "cut":
+        return families.patchwise_choice(purifiers, settings.patch_size)
+    return families.local_choice(purifiers, settings.patch_size, settings.context)
+
+
+def found(site: Site, file: str) -> Pool:
+    """The pool in that file; without one the shipped pool, or where none is shipped one trained on a cache miss.
+
+    Raises ValueError for a file that is no pool, or whose members take images of other channels than the data set's.
+    """
+    dataset = site.dataset()
+    if file or dataset.name in TRAINED_ON_CIFAR10:
+        pool = read_pool(Path(file) if file else SHIPPED)
+        if pool.colours != dataset.image_shape[-1]:
+            raise ValueError(f"pool must take the {dataset.image_shape[-1]} channels of {dataset.name}, got {file}")
+        return pool
+    plan = plan_for(dataset.name)
+    victim = site.protected()
+
+    def attacked(name: str) -> pairs.Attacked:
+        rows = np.arange(plan.recipe.images)
+        images, labels = training_images(dataset)
+        return pairs.attacked(name, victim, plan.recipe.epsilon, images[rows], labels[rows], site.seed)
+
+    weights = learnt(plan, dataset, victim, site.seed, site.models, attacked)
+    return Pool(plan.members(site.seed), weights.params, dataset.image_shape[-1])
+
+
+def read_pool(path: Path) -> Pool:
+    """The pool in that file, which its card beside it describes; ValueError where they are none."""
+    try:
+        said = json.loads(card_path(path).read_text())["recipe"]
+        pool = tuple(Member(str(attack), str(size), int(seed)) for attack, size, seed in said["members"])
+        colours = int(said["colours"])
+        if not pool or any(member.size not in SIZES for member in pool):
+            raise ValueError("members of unknown sizes")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"pool must be a file of `python -m sims pool` with its card, got {path} ({error})") from error
+    return Pool(pool, read_weights(path, named_template(pool, colours))[0], colours)
+
+
+METHOD = Method(
+    PuriDefense,
+    lambda settings, find: puridefense(settings, find(settings.pool)),
+    "arXiv 2401.10586; encoders, patch size and training are chosen here",
+    randomized=True,
+    train=lambda site: partial(found, site),
+)

@@ -1,0 +1,67 @@
+"""A pool learnt: members one after the other, each kept when it is done, then all in one file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import PyTree
+
+from defenses.classifiers.classifier import Classifier
+from defenses.data.dataset import Dataset, training_images
+from defenses.evaluation import accuracy
+from defenses.model import defended
+from defenses.purifiers import family as families
+from defenses.purifiers.implicit.members import NAME, Member, family, named, named_template
+from defenses.purifiers.implicit.network import SIZES, template
+from defenses.purifiers.implicit.pairs import Attacked, as_bytes
+from defenses.purifiers.implicit.plans import Plan
+from defenses.purifiers.implicit.training import pairs_of, training
+from defenses.training.training import Training
+from defenses.weights.cached import Identity, Weights, obtain
+from defenses.weights.trained import trained
+
+
+def learnt(
+    plan: Plan, dataset: Dataset, victim: Classifier, seed: int, cache: Path, attacked: Callable[[str], Attacked]
+) -> Weights:
+    """The file of the pool: read from `cache`, or trained, measured and stored there.
+
+    victim: the classifier that the attacks attack. attacked: (an attack's name) -> what it makes of the plan's images,
+    asked for only where a member is missing. The card reports the accuracy of the victim on the test images behind a
+    member of its own for every patch. Raises ValueError as `trained` does, and for a data set without training images.
+    """
+    training_images(dataset)  # before anything is written
+    pool, colours = plan.members(seed), dataset.image_shape[-1]
+    recipe = {"victim": dict(victim.origin), "members": [list(member) for member in pool], "colours": colours}
+    identity = Identity(NAME, dataset.name, seed, recipe | asdict(plan.recipe))
+
+    def train() -> tuple[PyTree, Mapping[str, Any]]:
+        taught = [_taught(plan, member, dataset, victim, cache, attacked) for member in pool]
+        seconds = [one.card["training"]["seconds"] for one in taught]
+        return named([one.params for one in taught]), {"seconds": round(sum(seconds), 1)}
+
+    def measure(params: PyTree) -> Mapping[str, Any]:
+        purifiers = families.local_choice(family(pool, params, colours, len(pool)), plan.recipe.patch_size)
+        return accuracy(defended(victim, purifiers), dataset.test, seed)._asdict()
+
+    return obtain(identity, cache, named_template(pool, colours), train, measure)
+
+
+def _taught(
+    plan: Plan,
+    member: Member,
+    dataset: Dataset,
+    victim: Classifier,
+    cache: Path,
+    attacked: Callable[[str], Attacked],
+) -> Weights:
+    size, name = SIZES[member.size], f"{NAME}-{member.size}-{member.attack}"
+
+    def task() -> Training:
+        clean = as_bytes(training_images(dataset).images[np.arange(plan.recipe.images)])
+        return training(name, plan.recipe, size, pairs_of(clean, attacked(member.attack)), member.seed)
+
+    identity = Identity(name, dataset.name, member.seed, {"victim": dict(victim.origin), **asdict(plan.recipe)})
+    return trained(identity, cache, template(size, dataset.image_shape[-1]), task, lambda params: {})
