@@ -85,7 +85,7 @@ def _journaled(oracle: HostOracle, mark: str, journal: Path | None):
 
 
 def _queries(state: EngineState, chosen: np.ndarray) -> np.ndarray:
-    """The images of the queries at those places, (n, h, w, c) float32; a copy, since the next turn uses up the state."""
+    """The images of the queries at those places, (n, h, w, c) float32: a copy, since a turn uses up its state."""
     images = np.asarray(state.slots.queries.images)
     return images.reshape(-1, *images.shape[2:])[chosen]
 

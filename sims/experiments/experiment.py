@@ -21,6 +21,7 @@ EXPERIMENTS = {
     "verify": ("sims.experiments.verify", "every statement on certified instances and on a real network"),
     "moments": ("sims.experiments.moments", "moments, bias and cosine of a gradient estimate against μ"),
     "diversity": ("sims.experiments.diversity", "V, Δ, ν and ν₂ of a purifier pool against its size"),
+    "pool": ("sims.experiments.pool.run", "train a pool of local implicit purifiers, and judge its members"),
     "convergence": ("sims.experiments.convergence", "ZO-SGD against its exact recursion, and on a real network"),
     "attack": ("sims.experiments.attack.run", "robust accuracy against queries, deterministic, randomised and null"),
     "white-box": (
