@@ -10,14 +10,26 @@ from defenses.model import Model, bare, changed, defended
 from defenses.options.names import Choice, one, read, several
 from defenses.own.source import is_own, own
 from defenses.own.trial import tried_defense
-from defenses.purifiers import averaging, gaussian_noise, identity, jpeg, mean_filter, pool, quantizer
+from defenses.purifiers import (
+    averaging,
+    gaussian_noise,
+    identity,
+    jpeg,
+    mean_filter,
+    median_filter,
+    pool,
+    quantizer,
+    resize_pad,
+)
 from defenses.purifiers.implicit import defense as implicit
 from defenses.purifiers.method import Method, Site
+from defenses.purifiers.shaping import aaa, dld, random_scale
 
 DEFENSES: dict[str, Method] = {
     "none": identity.METHOD,
     "gaussian-noise": gaussian_noise.METHOD,
     "mean-filter": mean_filter.METHOD,
+    "median-filter": median_filter.METHOD,
     "jpeg": jpeg.METHOD,
     "quantizer": quantizer.METHOD,
     "random-quantizer": quantizer.RANDOM,
@@ -27,6 +39,10 @@ DEFENSES: dict[str, Method] = {
     "patchwise-purifier": pool.PATCHWISE,
     "local-purifier": pool.LOCAL,
     "puridefense": implicit.METHOD,
+    "resize-pad": resize_pad.METHOD,
+    "dld": dld.METHOD,
+    "aaa": aaa.METHOD,
+    "random-scale": random_scale.METHOD,
     "mean-of": averaging.METHOD,
 }
 

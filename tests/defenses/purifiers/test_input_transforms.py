@@ -6,7 +6,9 @@ import pytest
 from defenses.purifiers.gaussian_noise import gaussian_noise
 from defenses.purifiers.identity import identity
 from defenses.purifiers.mean_filter import mean_filter
+from defenses.purifiers.median_filter import median_filter
 from defenses.purifiers.quantizer import quantizer, random_quantizer
+from defenses.purifiers.resize_pad import resize_pad
 from defenses.purifiers.table import read_defense
 
 
@@ -87,3 +89,32 @@ def test_quantizers_refuse_levels_that_are_no_levels(make, levels):
 def test_a_white_pixel_stays_white():
     keys = jax.random.split(jax.random.key(0), 2000)
     assert (random_quantizer(256).apply({}, keys, jnp.ones((2000, 16, 16, 1))) == 1).all()
+
+
+def test_median_filter_is_the_median_of_each_window(row_keys):
+    images = np.random.default_rng(0).uniform(-1, 2, (4, 6, 9, 3)).astype(np.float32)
+    filtered = median_filter().apply({}, row_keys[:4], jnp.asarray(images))
+    expected = np.empty_like(images)
+    for i, j in np.ndindex(6, 9):
+        rows, columns = np.clip(np.arange(i - 1, i + 2), 0, 5), np.clip(np.arange(j - 1, j + 2), 0, 8)
+        expected[:, i, j] = np.median(images[:, rows][:, :, columns], (1, 2))
+    np.testing.assert_array_equal(filtered, expected)
+
+
+def test_resize_pad_shrinks_to_random_sizes_at_random_places():
+    """On a white image: black outside a square of the drawn size, whose mean area is that of a uniform side."""
+    side, smallest, rows = 32, 0.5, 2000
+    keys = jax.random.split(jax.random.key(0), rows)
+    images = np.asarray(resize_pad(smallest).apply({}, keys, jnp.ones((rows, side, side, 1))))
+    area = images.mean((1, 2, 3))
+    expected = (1 - smallest**3) / (3 * (1 - smallest))
+    assert abs(area.mean() - expected) < 4 * area.std() / np.sqrt(rows) + 1 / side**2
+    lies = (images[..., 0] > 0.5).any(axis=2)
+    assert {int(row.argmax()) for row in lies} == set(range(side // 2 + 1))
+    assert images.min() >= -1e-6
+    assert images.max() <= 1 + 1e-6
+
+
+def test_resize_pad_at_full_size_changes_nothing(row_keys, held_out):
+    images = jnp.asarray(held_out.images[:8])
+    np.testing.assert_allclose(resize_pad(1.0).apply({}, row_keys[:8], images), images, atol=1e-6)

@@ -49,7 +49,9 @@ def test_it_is_what_its_definition_says():
 def test_a_changed_weight_is_noticed():
     params = drawn()
     params["decoder"]["colour"]["bias"] += 1e-3
-    assert not np.allclose(purifier(SIZE, 3)(drawn(), jnp.asarray(IMAGES)), by_hand(params, IMAGES), rtol=1e-5, atol=1e-5)
+    assert not np.allclose(
+        purifier(SIZE, 3)(drawn(), jnp.asarray(IMAGES)), by_hand(params, IMAGES), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_untrained_it_leaves_images_as_they_are():

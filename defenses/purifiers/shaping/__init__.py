@@ -1,0 +1,1 @@
+"""Defences that change the scores a model gives and leave its images and its decisions alone."""
