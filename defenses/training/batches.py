@@ -1,6 +1,7 @@
 """Which rows the steps of a training see: every row once an epoch, or some drawn anew in each step."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -47,15 +48,11 @@ def shuffled(
     """Epochs: each goes through the `rows` in an order of its own and leaves out the last, partial batch."""
     order_key, step_key = jax.random.split(key)
 
-    @jax.jit
     def order(epoch):
-        return jax.random.permutation(jax.random.fold_in(order_key, epoch), rows)
+        return _permutation(order_key, epoch, rows)
 
-    @jax.jit
     def draw(step, place, order, rows):
-        augment_key, rest = jax.random.split(jax.random.fold_in(step_key, step))
-        numbers = jax.lax.dynamic_slice_in_dim(order, place * size, size)
-        return rest, unit(augment(augment_key, rows.pixels[numbers])), rows.labels[numbers]
+        return _in_order(augment, size, step_key, step, place, order, rows)
 
     return Batches("epoch", rows // size, size, order, draw)
 
@@ -63,13 +60,29 @@ def shuffled(
 def with_replacement(key: Key[Array, ""], rows: int, size: int) -> Batches:
     """Each step draws its rows independently and uniformly among `rows`."""
 
-    @jax.jit
     def draw(step, place, order, data):
-        rows_key, rest = jax.random.split(jax.random.fold_in(key, step))
-        numbers = jax.random.randint(rows_key, (size,), 0, rows)
-        return rest, unit(data.pixels[numbers]), data.labels[numbers]
+        return _at_random(rows, size, key, step, data)
 
     return Batches("round", STEPS_OF_A_ROUND, size, lambda number: None, draw)
+
+
+@partial(jax.jit, static_argnums=2)
+def _permutation(key, epoch, rows: int):
+    return jax.random.permutation(jax.random.fold_in(key, epoch), rows)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _in_order(augment, size: int, key, step, place, order, rows: Rows):
+    augment_key, rest = jax.random.split(jax.random.fold_in(key, step))
+    numbers = jax.lax.dynamic_slice_in_dim(order, place * size, size)
+    return rest, unit(augment(augment_key, rows.pixels[numbers])), rows.labels[numbers]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _at_random(rows: int, size: int, key, step, data: Rows):
+    rows_key, rest = jax.random.split(jax.random.fold_in(key, step))
+    numbers = jax.random.randint(rows_key, (size,), 0, rows)
+    return rest, unit(data.pixels[numbers]), data.labels[numbers]
 
 
 def on_device(split: Split) -> Rows:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def learnt(
     identity = Identity(NAME, dataset.name, seed, recipe | asdict(plan.recipe))
 
     def train() -> tuple[PyTree, Mapping[str, Any]]:
-        taught = [_taught(plan, member, dataset, victim, cache, attacked) for member in pool]
+        once = lru_cache(attacked)
+        taught = [_taught(plan, member, dataset, victim, cache, once) for member in pool]
         seconds = [one.card["training"]["seconds"] for one in taught]
         return named([one.params for one in taught]), {"seconds": round(sum(seconds), 1)}
 

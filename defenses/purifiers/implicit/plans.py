@@ -24,7 +24,7 @@ class Plan(NamedTuple):
 def plan_for(dataset: str) -> Plan:
     """The pool for that data set: radii as they are usual there, patches of a quarter of an image's side."""
     if dataset == "digits":
-        recipe = Recipe(epsilon=38.25, images=1024, epochs=8, batch_size=32, patch_size=4, learning_rate=5e-3)
+        recipe = Recipe(epsilon=38.25, images=1024, epochs=4, batch_size=32, patch_size=4, learning_rate=5e-3)
         return Plan(("pgd", "fgsm", "bim"), ("tiny",), recipe)
     recipe = Recipe(epsilon=8 if dataset == "cifar10" else 76.5, images=6000, epochs=8, batch_size=64, patch_size=8)
     return Plan(("pgd", "square", "fgsm", "nes", "bim"), LIGHT, recipe)
