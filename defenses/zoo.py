@@ -24,9 +24,9 @@ from defenses.model import Model, undefended
 from defenses.options.names import Choice, several
 from defenses.own.source import is_own, own
 from defenses.own.trial import tried_model
-from defenses.purifiers import pool
-from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.method import NoSettings, Site
+from defenses.purifiers.pools import pool
+from defenses.purifiers.pools.family import PurifierFamily
 from defenses.purifiers.table import DEFENSES, Chain, build
 from defenses.weights.cached import Identity, Weights
 from defenses.weights.pretrained import pretrained

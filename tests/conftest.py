@@ -9,6 +9,7 @@ import pytest
 
 from defenses import zoo
 from defenses.files.folders import Folders
+from defenses.purifiers.table import read_defense
 
 LONGEST = (
     "attack/test_recheck.py",  # trains the networks of the digits, which the next ones do not need
@@ -80,6 +81,7 @@ def models(tmp_path_factory):
         compile_lightly(False)  # some thousand steps
         zoo.purifier_family("digits", 0, Folders(models=folder))
         zoo.classifier("orthogonal", "digits", 0, Folders(models=folder))
+        zoo.guard(read_defense("puridefense:patch_size=4"), "digits", 0, Folders(models=folder))
         compile_lightly(True)
     return folder
 

@@ -10,20 +10,20 @@ from defenses.model import Model, bare, changed, defended
 from defenses.options.names import Choice, one, read, several
 from defenses.own.source import is_own, own
 from defenses.own.trial import tried_defense
-from defenses.purifiers import (
-    averaging,
+from defenses.purifiers import averaging
+from defenses.purifiers.implicit import defense as implicit
+from defenses.purifiers.method import Method, Site
+from defenses.purifiers.pools import pool
+from defenses.purifiers.shaping import aaa, dld, random_scale
+from defenses.purifiers.transforms import (
     gaussian_noise,
     identity,
     jpeg,
     mean_filter,
     median_filter,
-    pool,
     quantizer,
     resize_pad,
 )
-from defenses.purifiers.implicit import defense as implicit
-from defenses.purifiers.method import Method, Site
-from defenses.purifiers.shaping import aaa, dld, random_scale
 
 DEFENSES: dict[str, Method] = {
     "none": identity.METHOD,

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PyTree
 
 from defenses.defense import Defense
 from defenses.model import Model
-from defenses.purifiers.family import PurifierFamily, member
+from defenses.purifiers.pools.family import PurifierFamily, member
 from sims.victims.losses import log_likelihood, margin_loss
 
 STEPS = 30  # of the power iteration

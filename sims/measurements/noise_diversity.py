@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from defenses.model import defended
-from defenses.purifiers.gaussian_noise import gaussian_noise
+from defenses.purifiers.transforms.gaussian_noise import gaussian_noise
 from sims.measurements import local_geometry
 from sims.victims.victim import Victim
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from defenses.purifiers.family import PurifierFamily, members, outputs, patchwise_choice
+from defenses.purifiers.pools.family import PurifierFamily, members, outputs, patchwise_choice
 from sims.victims.losses import margin_loss
 from sims.victims.victim import Victim
 

@@ -14,7 +14,7 @@ from defenses.classifiers.orthogonal import lipschitz_constants
 from defenses.data import digits
 from defenses.files.folders import Folders
 from defenses.model import Model, defended, undefended
-from defenses.purifiers.family import PurifierFamily, outputs, patchwise_choice, random_choice
+from defenses.purifiers.pools.family import PurifierFamily, outputs, patchwise_choice, random_choice
 from sims.measurements import lipschitz as local_lipschitz
 from sims.measurements.local_geometry import measure as local_geometry
 from sims.verification.check import Check, Measure, loss_variance, once

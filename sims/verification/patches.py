@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from defenses.defense import Defense
-from defenses.purifiers.family import patchwise_choice, random_choice
-from defenses.purifiers.shift import shift_family
+from defenses.purifiers.pools.family import patchwise_choice, random_choice
+from defenses.purifiers.pools.shift import shift_family
 from sims.measurements.compilation import QUICK_COMPILATION
 from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure, Statistic, exact, sampled

@@ -5,12 +5,13 @@ import pytest
 
 from defenses import zoo
 from defenses.defense import Defense, compose
-from defenses.purifiers.gaussian_noise import gaussian_noise
-from defenses.purifiers.identity import identity
-from defenses.purifiers.mean_filter import mean_filter
 from defenses.purifiers.table import DEFENSES
+from defenses.purifiers.transforms.gaussian_noise import gaussian_noise
+from defenses.purifiers.transforms.identity import identity
+from defenses.purifiers.transforms.mean_filter import mean_filter
 
-NAMES = [name for name in DEFENSES if name != "mean-of"]
+AROUND = {"mean-of", "dld", "aaa", "random-scale"}  # functions of a model
+NAMES = [name for name in DEFENSES if name not in AROUND]
 LIKE_ANOTHER = {"random-purifier", "random-quantizer", "average-purifier"}  # as patchwise-purifier and gaussian-noise
 BITS = [pytest.param(name, marks=[pytest.mark.slow] * (name in LIKE_ANOTHER)) for name in NAMES]
 

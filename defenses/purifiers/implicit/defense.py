@@ -16,14 +16,14 @@ from jaxtyping import PyTree
 from defenses.data.dataset import training_images
 from defenses.defense import Defense
 from defenses.options.ranges import check_counts
-from defenses.purifiers import family as families
-from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.implicit import pairs
 from defenses.purifiers.implicit.learning import learnt
 from defenses.purifiers.implicit.members import Member, family, named_template
 from defenses.purifiers.implicit.network import SIZES
 from defenses.purifiers.implicit.plans import MEMBERS, plan_for
 from defenses.purifiers.method import Method, Site
+from defenses.purifiers.pools import family as families
+from defenses.purifiers.pools.family import PurifierFamily
 from defenses.weights.cached import card_path, read_weights
 
 SHIPPED = Path(__file__).parent / "shipped" / "cifar10.safetensors"

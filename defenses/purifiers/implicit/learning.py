@@ -13,12 +13,12 @@ from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Dataset, training_images
 from defenses.evaluation import accuracy
 from defenses.model import defended
-from defenses.purifiers import family as families
 from defenses.purifiers.implicit.members import NAME, Member, family, named, named_template
 from defenses.purifiers.implicit.network import SIZES, template
 from defenses.purifiers.implicit.pairs import Attacked, as_bytes
 from defenses.purifiers.implicit.plans import Plan
 from defenses.purifiers.implicit.training import pairs_of, training
+from defenses.purifiers.pools import family as families
 from defenses.training.training import Training
 from defenses.weights.cached import Identity, Weights, obtain
 from defenses.weights.trained import trained

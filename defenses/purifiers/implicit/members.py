@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from defenses.purifiers.family import PurifierFamily, family_of, joined
 from defenses.purifiers.implicit.network import SIZES, purifier, template
+from defenses.purifiers.pools.family import PurifierFamily, family_of, joined
 
 NAME = "puridefense"
 

@@ -33,8 +33,8 @@ class Size(NamedTuple):
 
 SIZES: dict[str, Size] = {
     "tiny": Size(1, 8, (16,)),
-    "light": Size(4, 16, (64, 64)),
-    "light-wide": Size(2, 24, (48, 48)),
+    "light": Size(2, 32, (32, 32)),
+    "light-wide": Size(1, 32, (64, 64)),
     "light-deep": Size(6, 16, (32, 32)),
     "small": Size(6, 40, (96, 96)),
     "full": Size(16, 64, (256, 256, 256, 256)),

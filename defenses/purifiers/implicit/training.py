@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, UInt8
 
 from defenses.data.dataset import Bytes, Split
 from defenses.purifiers.implicit.network import Size, initial, purifier
-from defenses.purifiers.patches import cut
+from defenses.purifiers.pools.patches import cut
 from defenses.training.augmentation import random_flip_and_transpose
 from defenses.training.batches import Images, shuffled
 from defenses.training.training import Loss, Seen, Training

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from defenses.purifiers import convolutional
-from defenses.purifiers.family import PurifierFamily, local_choice, member, members
+from defenses.purifiers.pools import convolutional
+from defenses.purifiers.pools.family import PurifierFamily, local_choice, member, members
 
 IMAGES, SIDE, CHANNELS, PATCH = 128, 32, 3, 8  # 2,048 patches
 MEMBERS, HIDDEN, ROUNDS = 16, 64, 41  # a network that costs at least as much as moving its rows

@@ -10,7 +10,7 @@ from defenses.data import digits
 from defenses.evaluation import accuracy
 from defenses.files.folders import Folders
 from defenses.model import defended
-from defenses.purifiers.identity import identity
+from defenses.purifiers.transforms.identity import identity
 
 
 @pytest.fixture(scope="module", params=list(zoo.SMALL))

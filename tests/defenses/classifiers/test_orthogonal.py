@@ -11,7 +11,7 @@ from defenses import zoo
 from defenses.classifiers import orthogonal
 from defenses.evaluation import accuracy
 from defenses.model import defended
-from defenses.purifiers.identity import identity
+from defenses.purifiers.transforms.identity import identity
 
 
 @pytest.fixture(scope="module")

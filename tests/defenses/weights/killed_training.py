@@ -13,7 +13,7 @@ from defenses.classifiers.network import Network
 from defenses.data import digits
 from defenses.data.dataset import Bytes, Dataset, Split, training_images
 from defenses.data.normalization import NORMALIZATIONS
-from defenses.purifiers import convolutional
+from defenses.purifiers.pools import convolutional
 from defenses.training import checkpoints
 from defenses.training.recipe import Recipe
 from defenses.training.training import Training

@@ -12,7 +12,7 @@ from defenses.data.dataset import Split
 from defenses.data.normalization import IMAGENET, NORMALIZATIONS
 from defenses.evaluation import accuracy
 from defenses.model import defended
-from defenses.purifiers.identity import identity
+from defenses.purifiers.transforms.identity import identity
 from defenses.weights import file as weights_file
 from defenses.weights.published import Published
 from tests.defenses.weights.resnet_files import BLANK, scores, write

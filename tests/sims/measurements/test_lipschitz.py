@@ -9,8 +9,8 @@ from defenses.classifiers.orthogonal import lipschitz_constants
 from defenses.data import digits
 from defenses.files.folders import Folders
 from defenses.model import undefended
-from defenses.purifiers.family import family_of
-from defenses.purifiers.shift import shift_family
+from defenses.purifiers.pools.family import family_of
+from defenses.purifiers.pools.shift import shift_family
 from sims.measurements import lipschitz as local_lipschitz
 from sims.measurements.lipschitz import hessian_norms, jacobian_norms
 from sims.verification.networks import curvature_row

@@ -11,7 +11,7 @@ from defenses.classifiers.network import initial, network_classifier
 from defenses.data import digits
 from defenses.data.normalization import NORMALIZATIONS
 from defenses.model import Model, defended
-from defenses.purifiers import convolutional, family
+from defenses.purifiers.pools import convolutional, family
 from sims.attacks.attack import Threat
 from sims.engine.run import Schedule, queue_of, run_plan
 from sims.engine.slots import compiled_advance, compiled_start

@@ -14,7 +14,7 @@ from defenses.files.folders import Folders
 from defenses.purifiers.implicit.defense import Pool, PuriDefense, puridefense, read_pool
 from defenses.purifiers.implicit.members import Member, named
 from defenses.purifiers.implicit.network import SIZES, purifier, template
-from defenses.purifiers.patches import cut, put_together
+from defenses.purifiers.pools.patches import cut, put_together
 from defenses.purifiers.table import read_defense
 from defenses.weights.cached import named as by_name
 
@@ -111,8 +111,8 @@ def written(pool, folder, **said):
     """The pool as a file with its card, some of which says something else."""
     path = folder / "pool.safetensors"
     save_file({name: np.asarray(leaf) for name, leaf in by_name(pool.params).items()}, path)
-    card = {"recipe": {"members": [list(one) for one in pool.members], "colours": 1} | said}
-    card["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    recipe = {"members": [list(one) for one in pool.members], "colours": 1} | said
+    card = {"recipe": recipe, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     path.with_suffix(".json").write_text(json.dumps(card))
     return path
 

@@ -18,7 +18,7 @@ OF = {
     "hop-skip-jump": (read_attack, {"sims.attacks.decision.hop_skip_jump"}),
     "pgd:steps=3": (read_white_box, {"sims.white_box.pgd"}),
     "ensemble": (read_white_box, {"sims.white_box.apgd", "sims.attacks.score.square"}),
-    "random-purifier+jpeg": (read_defense, {"defenses.purifiers.pool", "defenses.purifiers.jpeg"}),
+    "random-purifier+jpeg": (read_defense, {"defenses.purifiers.pools.pool", "defenses.purifiers.transforms.jpeg"}),
     "cnn": (zoo.read_model, {"defenses.classifiers.cnn"}),
     "resnet56": (zoo.read_model, {"defenses.classifiers.resnet_cifar"}),
     "resnet18-cifar": (zoo.read_model, {"defenses.classifiers.resnet_imagenet"}),
@@ -63,9 +63,11 @@ def test_a_users_file_has_what_it_imports_of_ours(tmp_path, monkeypatch):
     """Itself counts by its bytes; so do its helpers."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
-    (tmp_path / "helper_in_mine.py").write_text("from defenses.purifiers.jpeg import METHOD\n\npurify = METHOD.build\n")
+    (tmp_path / "helper_in_mine.py").write_text(
+        "from defenses.purifiers.transforms.jpeg import METHOD\n\npurify = METHOD.build\n"
+    )
     found = list(chosen_modules(read_defense("mine.py:Settings:strength=0.2")))
-    assert "defenses.purifiers.jpeg" in found
+    assert "defenses.purifiers.transforms.jpeg" in found
     code_hash(found)
 
 

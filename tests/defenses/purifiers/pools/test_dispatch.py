@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defenses import tiles
-from defenses.purifiers import family as families
-from defenses.purifiers.convolutional import purify
-from defenses.purifiers.dispatch import TILE, by_member, dispatched, tile_of
-from defenses.purifiers.family import family_of, joined
+from defenses.purifiers.pools import family as families
+from defenses.purifiers.pools.convolutional import purify
+from defenses.purifiers.pools.dispatch import TILE, by_member, dispatched, tile_of
+from defenses.purifiers.pools.family import family_of, joined
 
 
 def scaled(scale, images):

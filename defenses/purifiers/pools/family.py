@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from defenses.defense import Defense
-from defenses.purifiers.dispatch import Group, dispatched
-from defenses.purifiers.patches import cut, grid, put_together
+from defenses.purifiers.pools.dispatch import Group, dispatched
+from defenses.purifiers.pools.patches import cut, grid, put_together
 
 
 class PurifierFamily(NamedTuple):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from defenses.defense import Defense
-from defenses.purifiers import family as families
-from defenses.purifiers.shift import shift_family
+from defenses.purifiers.pools import family as families
+from defenses.purifiers.pools.shift import shift_family
 
 K, ROWS, SIDE, PATCH = 5, 6000, 8, 4
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from defenses.evaluation import accuracy
 from defenses.model import defended
-from defenses.purifiers import convolutional, family
-from defenses.purifiers.identity import identity
-from defenses.purifiers.perturbations import PERTURBATIONS
+from defenses.purifiers.pools import convolutional, family
+from defenses.purifiers.pools.perturbations import PERTURBATIONS
+from defenses.purifiers.transforms.identity import identity
 
 MEMBERS = convolutional.Recipe().members
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defenses.purifiers.jpeg import COSINES, jpeg
+from defenses.purifiers.transforms.jpeg import COSINES, jpeg
 
 
 def purified(quality: int, images: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Dataset, training_images
-from defenses.purifiers.family import PurifierFamily, family_of
-from defenses.purifiers.perturbations import PERTURBATIONS
+from defenses.purifiers.pools.family import PurifierFamily, family_of
+from defenses.purifiers.pools.perturbations import PERTURBATIONS
 from defenses.training.small import small_training
 from defenses.training.training import Training
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from defenses.purifiers.family import PurifierFamily, family_of
+from defenses.purifiers.pools.family import PurifierFamily, family_of
 
 
 def shift_family(shifts: Float[Array, "..."]) -> PurifierFamily:

@@ -13,9 +13,9 @@ from defenses.defense import Defense
 from defenses.evaluation import accuracy
 from defenses.model import defended
 from defenses.options.ranges import check_counts
-from defenses.purifiers import convolutional, family
-from defenses.purifiers.family import PurifierFamily
 from defenses.purifiers.method import Method, Site
+from defenses.purifiers.pools import convolutional, family
+from defenses.purifiers.pools.family import PurifierFamily
 from defenses.weights.cached import Identity, Weights
 from defenses.weights.trained import trained as trained_weights
 

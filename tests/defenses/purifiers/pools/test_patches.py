@@ -1,11 +1,12 @@
 """Patches against plain slices."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from defenses.purifiers.patches import cut, put_together
+from defenses.purifiers.pools.patches import cut, put_together
 
-IMAGES = np.random.default_rng(0).random((3, 8, 12, 2)).astype(np.float32)
+IMAGES = jnp.asarray(np.random.default_rng(0).random((3, 8, 12, 2)), jnp.float32)
 
 
 @pytest.mark.parametrize("context", [0, 1, 3])

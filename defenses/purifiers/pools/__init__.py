@@ -1,0 +1,1 @@
+"""Pools of purifiers, and the defences that draw from one or average over it."""

@@ -1,0 +1,1 @@
+"""Transforms of the image, fixed or random, that nothing was trained for."""
