@@ -27,7 +27,9 @@ class Recipe:
     """How members are trained.
 
     epsilon: ℓ∞ radius of the attacks, in units of 1/255. images: training images that are attacked, the first ones;
-    epochs: passes over these pairs. patch_size: side of a patch in pixels, >= 1. clean_weight: λ, >= 0.
+    epochs: passes over these pairs. patch_size: side of a patch in pixels, >= 1. clean_weight: λ, >= 0; at 0.3 and
+    above a light member learns to leave attacked images as they are. average: decay of the moving average of the
+    params, in [0, 1), which is the result.
     """
 
     epsilon: float
@@ -35,7 +37,7 @@ class Recipe:
     epochs: int
     batch_size: int
     patch_size: int
-    clean_weight: float = 1.0
+    clean_weight: float = 0.05
     learning_rate: float = 1e-3
     average: float = 0.99
 

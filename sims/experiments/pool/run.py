@@ -83,7 +83,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
 def _judged(config: Config, asked: PoolPlan, pool: Pool, victim: Classifier, test: Split) -> xr.Dataset:
     count = min(config.judged, len(test.labels))
     clean, labels = test.images[np.arange(count)], test.labels[:count]
-    moved = pairs.attacked(JUDGED, victim, asked.recipe.epsilon, clean, labels, config.seed) / np.float32(255)
+    moved = pairs.attacked(JUDGED, victim, asked.threat, clean, labels, config.seed) / np.float32(255)
     patch = asked.recipe.patch_size
     settings = [PuriDefense("member", member=k) for k in range(len(pool.members))]
     settings += [PuriDefense(one, patch) for one in TOGETHER]
