@@ -12,7 +12,8 @@ from defenses.purifiers.transforms.mean_filter import mean_filter
 
 AROUND = {"mean-of", "dld", "aaa", "random-scale"}  # functions of a model
 NAMES = [name for name in DEFENSES if name not in AROUND]
-LIKE_ANOTHER = {"random-purifier", "random-quantizer", "average-purifier"}  # as patchwise-purifier and gaussian-noise
+# as patchwise-purifier, gaussian-noise, local-purifier and mean-filter:
+LIKE_ANOTHER = {"random-purifier", "random-quantizer", "average-purifier", "puridefense", "median-filter"}
 BITS = [pytest.param(name, marks=[pytest.mark.slow] * (name in LIKE_ANOTHER)) for name in NAMES]
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import jax
 from flax import nnx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from defenses.classifiers.layers import convolution, linear
 from defenses.purifiers.implicit.extras import NONE, Extras, constants, ensembled
@@ -109,7 +109,7 @@ class Purifier(nnx.Module):
 
 def initial(size: Size, colours: int, seed: int, extras: Extras = NONE) -> PyTree:
     """Untrained params, nested dictionaries of float32 arrays: m(x) = x."""
-    return nnx.to_pure_dict(nnx.split(Purifier(size, colours, nnx.Rngs(seed), extras))[1])
+    return _drawn(size, colours, extras)(jax.random.key(seed))
 
 
 def template(size: Size, colours: int, extras: Extras = NONE) -> PyTree:
@@ -131,3 +131,9 @@ def parameters(size: Size, colours: int) -> int:
 @lru_cache(maxsize=32)
 def _traced(size: Size, colours: int, extras: Extras) -> tuple[nnx.GraphDef, nnx.State]:
     return nnx.split(nnx.eval_shape(lambda: Purifier(size, colours, nnx.Rngs(0), extras)))
+
+
+@lru_cache(maxsize=32)
+def _drawn(size: Size, colours: int, extras: Extras) -> Callable[[Key[Array, ""]], PyTree]:
+    """Compiled once for all members of a size."""
+    return jax.jit(lambda key: nnx.to_pure_dict(nnx.split(Purifier(size, colours, nnx.Rngs(key), extras))[1]))
