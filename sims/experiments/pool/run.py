@@ -77,7 +77,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
 
     weights = learnt(asked, dataset, victim, config.seed, context.folders.models, attacked)
     pool = Pool(asked.members(config.seed), weights.params, dataset.image_shape[-1])
-    return _judged(config, asked, pool, victim, dataset.test), {"file": str(weights.path), **weights.origin}
+    return _judged(config, asked, pool, victim, dataset.test), {**weights.origin, "file": str(weights.path)}
 
 
 def _judged(config: Config, asked: PoolPlan, pool: Pool, victim: Classifier, test: Split) -> xr.Dataset:
