@@ -107,7 +107,7 @@ def test_every_command_runs(path, tmp_path, models, own, capsys, monkeypatch):
             continue  # published weights are not here
         if module == "figures" and arguments != ["tables"]:
             assert MAIN["sims"](["attack", *SMALLER["attack"]]) == 0  # as `make run` has by then
-        arguments += SMALLER.get(arguments[0], [])
+        arguments += SMALLER.get("".join(arguments[:1]), [])
         out = [] if module == "theory" or arguments in LISTINGS else ["--out", str(tmp_path / "results")]
         status = MAIN[module]([*arguments, *out])
         printed = capsys.readouterr()

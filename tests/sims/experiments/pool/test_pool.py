@@ -1,12 +1,15 @@
 """Pairs from attacks, kept part by part; the report of a pool by hand; and the command on the digits."""
 
 import json
+from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
 
 from defenses import zoo
+from defenses.data.dataset import training_images
 from defenses.files.folders import Folders
 from defenses.purifiers.implicit.plans import plan_for
 from sims.command_line import main
@@ -17,14 +20,15 @@ from sims.experiments.pool.run import report
 from sims.records.store import latest, pixels_of
 
 PLAN = plan_for("digits")
-PLAN = PLAN._replace(recipe=PLAN.recipe.__class__(**{**vars(PLAN.recipe), "images": 40}))
+PLAN = PLAN._replace(recipe=replace(PLAN.recipe, images=40))
 
 
 def made(name, folder, models, advance=lambda *_: None):
     dataset, victim = zoo.load("digits", Folders().data), zoo.classifier("cnn", "digits", 0, Folders(models))
     context = Context(Folders(models), folder / "states", folder / "cells", advance)
     (record,) = records_of(context, [pairs.pairs_cell(name, PLAN, dataset, victim, 0, context)])
-    return pixels_of(record, "attacked"), dataset.train.images[np.arange(40)], dataset.train.labels[:40], victim
+    images, labels = training_images(dataset)
+    return pixels_of(record, "attacked"), images[np.arange(40)], labels[:40], victim
 
 
 @pytest.mark.parametrize("name", ["fgsm", "square"])
@@ -32,7 +36,7 @@ def test_attacked_images_lie_in_the_ball_and_mislead(name, tmp_path, models):
     moved, clean, labels, victim = made(name, tmp_path, models)
     assert moved.dtype == np.uint8
     assert np.abs(moved / 255 - clean).max() <= (PLAN.recipe.epsilon + 0.5) / 255 + 1e-6  # they are rounded
-    logits = np.asarray(victim.logits(victim.params, (moved / 255).astype(np.float32)))
+    logits = np.asarray(victim.logits(victim.params, jnp.asarray(moved / 255, jnp.float32)))
     assert (logits.argmax(axis=1) == labels).mean() < 0.5
 
 
