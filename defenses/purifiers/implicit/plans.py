@@ -25,7 +25,7 @@ class Plan(NamedTuple):
 def plan_for(dataset: str) -> Plan:
     """The pool for that data set: radii as they are usual there, patches of a quarter or half of an image's side.
 
-    Members learn from attacks of twice the radius: from the radius itself, a light one learns to take too little away.
+    Members learn from attacks of twice the radius: not settled yet, README.md in the folder above says what was seen.
     """
     if dataset == "digits":
         recipe = Recipe(76.5, images=1024, epochs=4, batch_size=32, patch_size=4, learning_rate=1e-2, average=0.9)
