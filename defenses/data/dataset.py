@@ -96,8 +96,13 @@ def kept(images: Images, rows: Int[np.ndarray, " n"], at_once: int = 2**24) -> I
 
 
 def _shortest(values: Float32[np.ndarray, "n h w c"]) -> Images:
-    as_bytes = Bytes(np.rint(255 * values).astype(np.uint8))
-    return as_bytes if np.array_equal(as_bytes[:], values) else values
+    rounded = Bytes(as_bytes(values))
+    return rounded if np.array_equal(rounded[:], values) else values
+
+
+def as_bytes(values: Float32[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w c"]:
+    """Images of [0, 1] rounded to 8 bits."""
+    return np.rint(255 * values).astype(np.uint8)
 
 
 def digest(split: Split) -> str:

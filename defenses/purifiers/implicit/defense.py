@@ -10,24 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from jaxtyping import PyTree
 
-from defenses.data.dataset import training_images
 from defenses.defense import Defense
 from defenses.options.ranges import check_counts
 from defenses.purifiers.implicit import pairs
 from defenses.purifiers.implicit.learning import learnt
 from defenses.purifiers.implicit.members import Member, family, named_template
 from defenses.purifiers.implicit.network import SIZES
-from defenses.purifiers.implicit.plans import MEMBERS, plan_for
+from defenses.purifiers.implicit.plans import MEMBERS, plan_for, taught_on
 from defenses.purifiers.method import Method, Site
 from defenses.purifiers.pools import family as families
 from defenses.purifiers.pools.family import PurifierFamily
 from defenses.weights.cached import card_path, read_weights
 
-SHIPPED = Path(__file__).parent / "shipped" / "cifar10.safetensors"
-TRAINED_ON_CIFAR10 = ("cifar10", "imagenet")  # what the shipped pool is taken for
 ASSIGNMENTS = ("patch", "cut", "image", "average", "member")
 
 
@@ -47,7 +43,7 @@ class PuriDefense:
     context: int = 0
     """Pixels that a member sees beyond the edges of its patch, >= 0."""
     pool: str = ""
-    """File of a pool that `python -m sims pool` trained; without one, the shipped pool or one trained on the digits."""
+    """File of a pool that `python -m sims pool` trained; on the digits one is trained without it."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when out of range."""
@@ -90,23 +86,25 @@ def _choice(settings: PuriDefense, purifiers: PurifierFamily) -> Defense:
 
 
 def found(site: Site, file: str) -> Pool:
-    """The pool in that file; without one the shipped pool, or where none is shipped one trained on a cache miss.
+    """The pool in that file; without one a pool that is trained on a cache miss, where gradient attacks are enough.
 
-    Raises ValueError for a file that is no pool, or whose members take images of other channels than the data set's.
+    Raises ValueError for a file that is no pool, or whose members take images of other channels than the data set's,
+    and without a file where members learn from query attacks, which are above this folder.
     """
     dataset = site.dataset()
-    if file or dataset.name in TRAINED_ON_CIFAR10:
-        pool = read_pool(Path(file) if file else SHIPPED)
+    if file:
+        pool = read_pool(Path(file))
         if pool.colours != dataset.image_shape[-1]:
             raise ValueError(f"pool must take the {dataset.image_shape[-1]} channels of {dataset.name}, got {file}")
         return pool
     plan = plan_for(dataset.name)
+    if not set(plan.attacks) <= set(pairs.GRADIENT_ATTACKS):
+        command = "python -m sims pool --dataset cifar10 or another data set"
+        raise ValueError(f"pool must be given on {dataset.name}, as the file that `{command}` trained")
     victim = site.protected()
 
     def attacked(name: str) -> pairs.Attacked:
-        rows = np.arange(plan.recipe.images)
-        images, labels = training_images(dataset)
-        return pairs.attacked(name, victim, plan.recipe.epsilon, images[rows], labels[rows], site.seed)
+        return pairs.attacked(name, victim, plan.recipe.epsilon, *taught_on(plan, dataset), site.seed)
 
     weights = learnt(plan, dataset, victim, site.seed, site.models, attacked)
     return Pool(plan.members(site.seed), weights.params, dataset.image_shape[-1])

@@ -6,17 +6,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jaxtyping import PyTree
 
 from defenses.classifiers.classifier import Classifier
-from defenses.data.dataset import Dataset, training_images
+from defenses.data.dataset import Dataset, as_bytes, training_images
 from defenses.evaluation import accuracy
 from defenses.model import defended
 from defenses.purifiers.implicit.members import NAME, Member, family, named, named_template
 from defenses.purifiers.implicit.network import SIZES, template
-from defenses.purifiers.implicit.pairs import Attacked, as_bytes
-from defenses.purifiers.implicit.plans import Plan
+from defenses.purifiers.implicit.pairs import Attacked
+from defenses.purifiers.implicit.plans import Plan, taught_on
 from defenses.purifiers.implicit.training import pairs_of, training
 from defenses.purifiers.pools import family as families
 from defenses.training.training import Training
@@ -62,7 +61,7 @@ def _taught(
     size, name = SIZES[member.size], f"{NAME}-{member.size}-{member.attack}"
 
     def task() -> Training:
-        clean = as_bytes(training_images(dataset).images[np.arange(plan.recipe.images)])
+        clean = as_bytes(taught_on(plan, dataset).images[:])
         return training(name, plan.recipe, size, pairs_of(clean, attacked(member.attack)), member.seed)
 
     identity = Identity(name, dataset.name, member.seed, {"victim": dict(victim.origin), **asdict(plan.recipe)})

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jaxtyping import ArrayLike, Shaped, UInt8
+from jaxtyping import UInt8
 
 from defenses.classifiers.classifier import Classifier
-from defenses.data.dataset import Images
+from defenses.data.dataset import Images, as_bytes
 from defenses.training.adversarial import Adversary, Ascent, ascent
 
 BATCH = 128
@@ -44,11 +44,6 @@ def attacked(
         rows = np.minimum(np.arange(start, start + BATCH), len(labels) - 1)  # one compiled shape
         key = jax.random.fold_in(jax.random.key(seed), number)
         batch, classes = jax.device_put((images[rows], labels[rows]))
-        result = as_bytes(climber.perturbed(classifier.params, key, batch, classes))
+        result = as_bytes(np.asarray(climber.perturbed(classifier.params, key, batch, classes)))
         moved[start : start + BATCH] = result[: len(labels) - start]
     return moved
-
-
-def as_bytes(images: Shaped[ArrayLike, "n h w c"]) -> Attacked:
-    """Images of [0, 1] rounded to 8 bits."""
-    return np.rint(255 * np.asarray(images)).astype(np.uint8)

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
+from defenses.data.dataset import Dataset, Split, training_images
 from defenses.purifiers.implicit.members import Member, members
 from defenses.purifiers.implicit.training import Recipe
 
@@ -20,6 +23,13 @@ class Plan(NamedTuple):
     def members(self, seed: int) -> tuple[Member, ...]:
         """All of them, in the order of the pool."""
         return members(self.attacks, self.sizes, MEMBERS, seed)
+
+
+def taught_on(plan: Plan, dataset: Dataset) -> Split:
+    """The training images that are attacked; ValueError where the data set has none."""
+    images, labels = training_images(dataset)
+    rows = np.arange(plan.recipe.images)
+    return Split(images[rows], labels[rows])
 
 
 def plan_for(dataset: str) -> Plan:

@@ -7,10 +7,10 @@ import numpy as np
 import xarray as xr
 
 from defenses.classifiers.classifier import Classifier
-from defenses.data.dataset import Dataset, Split, digest, training_images
+from defenses.data.dataset import Dataset, as_bytes, digest
 from defenses.model import undefended
 from defenses.purifiers.implicit import pairs
-from defenses.purifiers.implicit.plans import Plan
+from defenses.purifiers.implicit.plans import Plan, taught_on
 from sims.attacks.attack import Threat
 from sims.attacks.table import build_attack, read_attack
 from sims.engine.run import Schedule, run_attack
@@ -27,9 +27,7 @@ PART = 1024  # images between two writes
 
 def pairs_cell(name: str, plan: Plan, dataset: Dataset, victim: Classifier, seed: int, context: Context) -> Cell:
     """What the attack of that name makes of the plan's training images: pixels `attacked`, uint8."""
-    rows = np.arange(plan.recipe.images)
-    split = training_images(dataset)
-    chosen = Split(split.images[rows], split.labels[rows])
+    chosen, rows = taught_on(plan, dataset), np.arange(plan.recipe.images)
     by_gradient = name in pairs.GRADIENT_ATTACKS
     question = {
         "cell": "attacked training images",
@@ -69,4 +67,4 @@ def _queried(name, plan, victim, images, labels, ids, seed, state, advance) -> p
     oracle = oracle_of(undefended(victim), choice.row.feedback)
     attack = build_attack(choice, threat)
     result = run_attack(jax.random.key(seed), attack, oracle, images, labels, ids, SCHEDULE, state, advance)
-    return pairs.as_bytes(np.clip(result.images, 0, 1))
+    return as_bytes(np.clip(result.images, 0, 1))

@@ -89,15 +89,19 @@ def _judged(config: Config, asked: PoolPlan, pool: Pool, victim: Classifier, tes
     settings += [PuriDefense(one, patch) for one in TOGETHER]
     models = [undefended(victim), *(defended(victim, puridefense(one, pool)) for one in settings)]
 
-    def right(model: Model, images: np.ndarray) -> np.ndarray:
-        return predictions(model, images, config.seed)[0] == labels
+    both = np.concatenate([clean, moved])
 
+    def right(model: Model) -> np.ndarray:
+        """(2, images) of the clean and of the attacked ones."""
+        return predictions(model, both, config.seed)[0].reshape(2, -1) == labels
+
+    found = np.array([right(model) for model in models])
     labelled = [(f"member {k}", one.attack, one.size) for k, one in enumerate(pool.members)]
     names, taught, sizes = zip(("none", "", ""), *labelled, *((one, "", "") for one in TOGETHER), strict=True)
     return xr.Dataset(
         {
-            "right_clean": (("defense", "image"), np.array([right(model, clean) for model in models])),
-            "right_attacked": (("defense", "image"), np.array([right(model, moved) for model in models])),
+            "right_clean": (("defense", "image"), found[:, 0]),
+            "right_attacked": (("defense", "image"), found[:, 1]),
             "attack": ("defense", list(taught), {"long_name": "attack that the member undoes"}),
             "size": ("defense", list(sizes), {"long_name": "encoder of the member"}),
         },

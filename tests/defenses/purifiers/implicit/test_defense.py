@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from defenses import zoo
 from defenses.files.folders import Folders
-from defenses.purifiers.implicit.defense import Pool, PuriDefense, puridefense, read_pool
+from defenses.purifiers.implicit.defense import Pool, PuriDefense, found, puridefense, read_pool
 from defenses.purifiers.implicit.members import Member, named
 from defenses.purifiers.implicit.network import SIZES, purifier, template
 from defenses.purifiers.pools.patches import cut, put_together
@@ -144,6 +144,13 @@ def test_a_pool_for_images_of_other_channels_is_refused(tmp_path):
     path = written(coloured, tmp_path, colours=3)
     with pytest.raises(ValueError, match="pool must take the 1 channels of digits, got"):
         zoo.guard(read_defense(f"puridefense:pool={path},members=1"), "digits", 0, Folders(tmp_path))
+
+
+def test_where_members_learn_from_query_attacks_a_pool_must_be_given(tmp_path):
+    site = zoo.site("digits", 0, Folders(tmp_path))
+    site = site._replace(dataset=lambda: zoo.load("digits", Folders().data)._replace(name="cifar10"))
+    with pytest.raises(ValueError, match="pool must be given on cifar10, as the file that `python -m sims pool"):
+        found(site, "")
 
 
 def template_of_zeros():

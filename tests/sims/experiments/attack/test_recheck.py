@@ -168,14 +168,20 @@ def test_a_false_claim_is_caught(record, results, tmp_path, capsys, forge, claim
 
 @pytest.mark.parametrize("lies", TOGETHER, ids=" ".join)
 def test_each_of_several_false_claims_is_caught_where_it_is_told(record, results, tmp_path, capsys, lies):
-    def forge(data, manifest):
-        for name in lies:
-            CLAIMS[name][0](data, manifest)
-
-    report = rechecked(forged(record, forge, tmp_path), results, capsys)
+    report = rechecked(forged(record, all_of(lies, CLAIMS), tmp_path), results, capsys)
     rows = {(row["attack"], row["defense"]): row for row in report["rows"]}
     for name, where in lies.items():
         assert rows[where][CLAIMS[name][1]], name
+
+
+def all_of(lies, table):
+    """They are told one after the other."""
+
+    def forge(data, manifest):
+        for name in lies:
+            table[name][0](data, manifest)
+
+    return forge
 
 
 def better_report(data, manifest):
@@ -243,11 +249,7 @@ def test_what_was_attacked_is_not_taken_on_trust(record, results, tmp_path, caps
 
 @pytest.mark.parametrize("lies", AT_ONCE, ids=" ".join)
 def test_all_that_was_altered_is_named(record, results, tmp_path, capsys, lies):
-    def forge(data, manifest):
-        for name in lies:
-            ALTERED[name][0](data, manifest)
-
-    report = rechecked(forged(record, forge, tmp_path), results, capsys)
+    report = rechecked(forged(record, all_of(lies, ALTERED), tmp_path), results, capsys)
     assert sorted(report["altered"]) == sorted(ALTERED[name][1] for name in lies)
     assert not report["ok"]
 
