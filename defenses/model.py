@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from defenses.classifiers.classifier import Classifier
+from defenses.classifiers.inside import UNKNOWN, Inside
 from defenses.defense import Defense
 
 AVERAGES = ("logits", "probabilities", "votes")
@@ -35,6 +36,7 @@ class Model(NamedTuple):
     has_gradient: False where a part of it runs on the host, out of reach of automatic differentiation.
     host: (images (n, h, w, c) float32 numpy, name of the request) -> scores (n, num_classes) float, or labels (n,)
         integer, of a model that is asked on the host; it then is slower and has no gradient. None for all others.
+    inside: the layers of an undefended network of the zoo; unknown for all others.
     """
 
     name: str
@@ -49,13 +51,14 @@ class Model(NamedTuple):
     image_shape: tuple[int, int, int] | None = None
     has_gradient: bool = True
     host: Callable[[Float[np.ndarray, "n h w c"], str], Any] | None = None
+    inside: Inside = UNKNOWN
 
 
 def undefended(classifier: Classifier) -> Model:
     """The classifier alone."""
     logits, (name, params, shape) = classifier.logits, (classifier.name, classifier.params, classifier.image_shape)
     return Model(name, params, lambda params, keys, images: logits(params, images), classifier.num_classes)._replace(
-        image_shape=shape
+        image_shape=shape, inside=classifier.inside
     )
 
 
@@ -93,6 +96,7 @@ def defended(model: Model | Classifier, defense: Defense) -> Model:
         rebuilt=lambda change: defended(changed(inner, change), defense._replace(apply=change(defense.apply))),
         has_gradient=inner.has_gradient and defense.has_gradient,
         host=None,
+        inside=UNKNOWN,
     )
 
 
@@ -125,6 +129,7 @@ def mean_of(model: Model, runs: int, of: str = "logits") -> Model:
         behind=bare(model),
         rebuilt=lambda change: mean_of(changed(model, change), runs, of),
         host=None,
+        inside=UNKNOWN,
     )
 
 

@@ -10,9 +10,8 @@ from defenses.training.augmentation import AUGMENTATION_OF
 from defenses.training.recipe import Recipe
 
 
-def _resnet_cifar(layers: int) -> Architecture:
-    build = partial(resnet_cifar.Network, (layers - 2) // 6)
-    return Architecture(build, schemes.RESNET_CIFAR, False, resnet_cifar.RECIPE)
+def _resnet_cifar(layers: int, recipe: Recipe = resnet_cifar.RECIPE) -> Architecture:
+    return Architecture(partial(resnet_cifar.Network, (layers - 2) // 6), schemes.RESNET_CIFAR, False, recipe)
 
 
 def _wide_resnet(depth: int, widening: int, recipe: Recipe | None = None) -> Architecture:
@@ -35,6 +34,7 @@ def _vit(width: int) -> Architecture:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "resnet20": _resnet_cifar(20),
+    "resnet20-fast-at": _resnet_cifar(20, resnet_cifar.FAST_AT_RECIPE),
     "resnet32": _resnet_cifar(32),
     "resnet44": _resnet_cifar(44),
     "resnet56": _resnet_cifar(56),

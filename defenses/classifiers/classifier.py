@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float, PyTree
 
+from defenses.classifiers.inside import UNKNOWN, Inside
 from defenses.files.resize import Resize
 
 
@@ -20,6 +21,7 @@ class Classifier(NamedTuple):
     smooth: whether the scores have a Lipschitz gradient; False with ReLU, for which L₁ does not exist.
     resize: how a picture file becomes an image of that shape; None where images come in it.
     origin: where the params come from, such as {"file": name, "sha256": digits}.
+    inside: its layers, where they can be reached.
     """
 
     name: str
@@ -30,3 +32,4 @@ class Classifier(NamedTuple):
     smooth: bool
     resize: Resize | None = None
     origin: Mapping[str, str] = MappingProxyType({})
+    inside: Inside = UNKNOWN

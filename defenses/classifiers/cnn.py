@@ -1,6 +1,7 @@
 """A small convolutional network: on the 8×8 digits, a real victim that is cheap to query."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
+from defenses.classifiers.inside import inside, traced
 from defenses.data.dataset import Dataset, training_images
 from defenses.training.small import small_training
 from defenses.training.training import Training
@@ -52,12 +54,14 @@ def initial(recipe: Recipe, dataset: Dataset, seed: int) -> PyTree:
 
 def classifier(recipe: Recipe, dataset: Dataset, params: PyTree) -> Classifier:
     """The network with these params as a `Classifier`."""
-    graph = nnx.split(nnx.eval_shape(lambda: _network(recipe, dataset, 0)))[0]
+    module, layers = traced(lambda: _network(recipe, dataset, 0))
+    merged = partial(nnx.merge, nnx.split(module)[0])
 
     def logits(params, images):
-        return nnx.merge(graph, params)(images)
+        return merged(params)(images)
 
-    return Classifier("cnn", params, logits, dataset.image_shape, len(dataset.classes), smooth=False)
+    hook = inside(layers, merged)
+    return Classifier("cnn", params, logits, dataset.image_shape, len(dataset.classes), smooth=False, inside=hook)
 
 
 def training(recipe: Recipe, dataset: Dataset, seed: int) -> Training:

@@ -4,7 +4,7 @@ Params are one nested dictionary of float32 arrays that holds weights and runnin
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -13,17 +13,19 @@ from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.architecture import Architecture
 from defenses.classifiers.classifier import Classifier
+from defenses.classifiers.inside import inside, traced
 from defenses.data.normalization import Normalization
 
 Shape = tuple[int, int, int]
 
 
 class Traced(NamedTuple):
-    """A network without arrays: its graph when it learns and when it classifies, and its variables' shapes."""
+    """A network without arrays: its graph when it learns and when it classifies, its variables' shapes, its layers."""
 
     learning: nnx.GraphDef
     classifying: nnx.GraphDef
     variables: nnx.State
+    layers: tuple[str, ...]
 
 
 def initial(architecture: Architecture, image_shape: Shape, num_classes: int, seed: int) -> PyTree:
@@ -55,12 +57,14 @@ def network_classifier(
     normalization: Normalization,
 ) -> Classifier:
     """The network with these params, behind its normalisation, batch norms using their running statistics."""
-    graph = _traced(architecture.build, image_shape, num_classes).classifying
+    network = _traced(architecture.build, image_shape, num_classes)
+    merged = partial(nnx.merge, network.classifying)
 
     def logits(params, images):
-        return nnx.merge(graph, params)(normalization(images))
+        return merged(params)(normalization(images))
 
-    return Classifier(name, params, logits, image_shape, num_classes, architecture.smooth)
+    hook = inside(network.layers, merged, normalization)
+    return Classifier(name, params, logits, image_shape, num_classes, architecture.smooth, inside=hook)
 
 
 def training_logits(
@@ -130,8 +134,8 @@ class Network(NamedTuple):
 @lru_cache(maxsize=32)
 def _traced(build: Callable[..., nnx.Module], image_shape: Shape, num_classes: int) -> Traced:
     """Traced once for all that is asked of a network: a deep one takes a second."""
-    module = nnx.eval_shape(lambda: build(image_shape, num_classes, nnx.Rngs(0)))
+    module, layers = traced(lambda: build(image_shape, num_classes, nnx.Rngs(0)))
     module.train()
     learning, variables = nnx.split(module)
     module.eval()
-    return Traced(learning, nnx.split(module)[0], variables)
+    return Traced(learning, nnx.split(module)[0], variables, layers)

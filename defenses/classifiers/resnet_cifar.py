@@ -11,10 +11,14 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from defenses.classifiers.layers import batch_norm, convolution, linear
+from defenses.training.adversarial import FAST
 from defenses.training.recipe import Recipe
 
 RECIPE = Recipe(200, 128, 0.1, 1e-4, "multistep")
 """After He et al. (2016), section 4.2, who take 64,000 steps (164 epochs of CIFAR-10) without Nesterov's momentum."""
+
+FAST_AT_RECIPE = Recipe(15, 128, 0.1, 5e-4, "cosine", adversary=FAST)
+"""After Wong et al., Fast Is Better Than Free (2020): adversary, decay and epochs are theirs, rates a cosine of 0.1."""
 
 WIDTHS = (16, 32, 64)
 

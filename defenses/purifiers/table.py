@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, Any
 
+from defenses.classifiers.inside import UNKNOWN
 from defenses.defense import Defense, compose
 from defenses.model import Model, bare, changed, defended
 from defenses.options.names import Choice, one, read, several
 from defenses.own.source import is_own, own
 from defenses.own.trial import tried_defense
-from defenses.purifiers import averaging
+from defenses.purifiers import averaging, feature_noise
 from defenses.purifiers.implicit import defense as implicit
 from defenses.purifiers.method import Method, Site
 from defenses.purifiers.pools import pool
@@ -39,6 +40,7 @@ DEFENSES: dict[str, Method] = {
     "patchwise-purifier": pool.PATCHWISE,
     "local-purifier": pool.LOCAL,
     "puridefense": implicit.METHOD,
+    "feature-noise": feature_noise.METHOD,
     "resize-pad": resize_pad.METHOD,
     "dld": dld.METHOD,
     "aaa": aaa.METHOD,
@@ -118,6 +120,7 @@ def _around(change_model: Callable[[Model], Model]) -> Callable[[Model], Model]:
             behind=bare(model),
             rebuilt=lambda change: guarded(changed(model, change)),
             host=None if made.host is model.host else made.host,
+            inside=UNKNOWN,
         )
 
     return guarded

@@ -31,6 +31,10 @@ def adversary(epsilon: float, steps: int = 10) -> Adversary:
     return Adversary(epsilon, epsilon / 4, steps)
 
 
+FAST = Adversary(8, 10, 1)
+"""One step from a random start: Wong et al., Fast Is Better Than Free (2020), section 4, on CIFAR-10."""
+
+
 class Ascent(NamedTuple):
     """An adversary of one network, in jitted functions for the host to call: XLA's loops slow convolutions on a CPU.
 

@@ -16,6 +16,7 @@ from defenses.files.resize import Resize
 from defenses.weights.cached import card_path
 from defenses.weights.card import Card, read_card
 from defenses.weights.published import PUBLISHED, Published
+from defenses.weights.shipped import shipped
 
 AGREED = 1e-6  # how near the normalisation of a card is to that of its file: float32 against decimals
 
@@ -49,7 +50,7 @@ class WeightsFile(NamedTuple):
 def weights_file(
     name: str, dataset: str, seed: int, folders: Folders, weights: Path | None, key: str | None = None
 ) -> WeightsFile:
-    """The file `weights`; without it the published one in `folders.data`/weights, else the one trained here.
+    """The file `weights`; without it the published one in `folders.data`/weights, the shipped one, or one trained here.
 
     key: of the set of weights, where the file holds several; None for the one that `weight_sets.chosen` takes.
     A published file is known by its hash and brings its own normalisation and resizing. Any other is normalised as it
@@ -112,6 +113,9 @@ def _found(name: str, dataset: str, seed: int, folders: Folders) -> Path:
     for entry in published:
         if (folders.data / "weights" / entry.file).is_file():
             return folders.data / "weights" / entry.file
+    ours = shipped(name, dataset)
+    if ours is not None:
+        return ours
     trainable = is_trainable(name, dataset)
     trained = sorted(folders.models.glob(f"{dataset}-{name}-seed{seed}-*.safetensors")) if trainable else []
     if len(trained) == 1:

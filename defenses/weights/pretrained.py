@@ -8,6 +8,7 @@ import numpy as np
 
 from defenses.classifiers.architectures import ARCHITECTURES
 from defenses.classifiers.classifier import Classifier
+from defenses.classifiers.inside import Logits
 from defenses.classifiers.network import network_classifier
 from defenses.data.sources import load
 from defenses.files.folders import Folders
@@ -55,4 +56,9 @@ def _in_order(built: Classifier, file: WeightsFile, classes: Sequence[str]) -> C
             f"{card_path(file.path)}: labels must be {', '.join(classes):.200} in any order, got {strange}"
         )
     order = np.array([file.labels.index(name) for name in classes])
-    return built._replace(logits=lambda params, images: built.logits(params, images)[:, order])
+
+    def ordered(logits: Logits) -> Logits:
+        return lambda params, images: logits(params, images)[:, order]
+
+    hook = built.inside._replace(changed=lambda name, change: ordered(built.inside.changed(name, change)))
+    return built._replace(logits=ordered(built.logits), inside=hook)

@@ -14,6 +14,7 @@ from defenses.data.normalization import IMAGENET, NORMALIZATIONS, Normalization
 CIFAR, GRAY, LARGE = (32, 32, 3), (28, 28, 1), (224, 224, 3)
 PUBLISHED_SIZES = {  # trainable parameters, from the papers, torchvision and timm
     "resnet20": (CIFAR, 10, 269_722),
+    "resnet20-fast-at": (CIFAR, 10, 269_722),
     "resnet32": (CIFAR, 10, 464_154),
     "resnet44": (CIFAR, 10, 658_586),
     "resnet56": (CIFAR, 10, 853_018),
