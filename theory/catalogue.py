@@ -15,6 +15,7 @@ SECTIONS = (
     "crossover",
     "patches",
     "pools",
+    "identification",
     "quadratic_descent",
     "diagonal_descent",
     "best_response",

@@ -115,6 +115,7 @@ _QUANTITIES = (
     _scalar("eps", r"\varepsilon", "tolerance of the loss", POSITIVE, 0.7),
     _scalar("N", "N", "queries spent on one gradient estimate", COUNT, 20),
     _scalar("grad", r"\|\nabla\bar F\|", "norm of the gradient of the mean loss", NONNEGATIVE, 1.3),
+    _scalar("grad2", r"\overline{\|a_k\|^2}", "mean squared norm of the members' gradients", NONNEGATIVE, 2.1),
     _scalar("grad_mu", r"\|\nabla\bar F_\mu\|", "norm of the gradient of the smoothed mean loss", NONNEGATIVE, 1.2),
     _scalar("tr", r"\operatorname{tr}H", "trace of the Hessian", REAL, lambda d: 0.3 * d),
     _scalar("tr2", r"\operatorname{tr}H^2", "trace of the squared Hessian", NONNEGATIVE, lambda d: 0.2 * d),

@@ -15,6 +15,7 @@ from sims.attacks.decision import boundary, geoda, hop_skip_jump, rays, sign_opt
 from sims.attacks.method import Method
 from sims.attacks.score import (
     bandits,
+    identify,
     nes,
     null,
     rgf,
@@ -23,6 +24,7 @@ from sims.attacks.score import (
     simba_dct,
     spsa,
     square,
+    square_tactics,
     zo_adam,
     zo_sgd,
     zo_sign_sgd,
@@ -30,6 +32,7 @@ from sims.attacks.score import (
 
 ATTACKS: dict[str, Method] = {
     "nes": nes.METHOD,
+    "identify": identify.METHOD,
     "spsa": spsa.METHOD,
     "rgf": rgf.METHOD,
     "zo-sgd": zo_sgd.METHOD,
@@ -40,6 +43,7 @@ ATTACKS: dict[str, Method] = {
     "simba": simba.METHOD,
     "simba-dct": simba_dct.METHOD,
     "square": square.METHOD,
+    "square-tactics": square_tactics.METHOD,
     "boundary": boundary.METHOD,
     "hop-skip-jump": hop_skip_jump.METHOD,
     "geoda": geoda.METHOD,

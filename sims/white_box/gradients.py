@@ -6,9 +6,12 @@ through the defence, backward as if it were the identity. `blind` to it is the g
 the classifier alone says whether the image is fooled.
 
 Expectation over transformation (EOT, Athalye et al. 2018): the mean of the gradients of fresh draws, taken before any
-sign or normalisation. The draws come one after another, in the memory of one.
+sign or normalisation. The draws come one after another, in the memory of one. Selective EOT takes the mean of those
+draws that are nearest to being fooled: against a defence of several ways to answer it attacks its weakest ones (after
+Wang et al. 2024, DiffHammer), in the memory of all draws.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -52,9 +55,10 @@ def straight_through(apply: Callable) -> Callable:
 ROUTES: dict[str, Callable[[Model], Model]] = {"through": through, "around": around, "blind": bare}
 
 
-def gradient_oracle(model: Model, loss: GoalLoss, route: str, draws: int = 1) -> Oracle:
+def gradient_oracle(model: Model, loss: GoalLoss, route: str, draws: int = 1, select: float = 1.0) -> Oracle:
     """Answers with a `Slope`, the mean of `draws` >= 1 fresh draws of the model, at as many rows a query.
 
+    select: the share of the draws, in (0, 1] and rounded up, of which the mean is taken: those of least loss.
     route: a name of ROUTES. labels of the queries: goals (n, 2), the true class and a rival. A row is fooled when its
     class is not the true one, in most of the draws. Raises ValueError for draws < 1, or a model that has no gradient.
     """
@@ -79,6 +83,10 @@ def gradient_oracle(model: Model, loss: GoalLoss, route: str, draws: int = 1) ->
         if draws == 1:
             return Answer(*answer(params, keys, images, goals))
         each = jax.vmap(lambda key: jax.random.split(key, draws), out_axes=1)(keys)
+        kept = math.ceil(select * draws)
+        if kept < draws:
+            slopes, fooled = jax.lax.map(lambda keys: answer(params, keys, images, goals), each)
+            return Answer(_mean_of_least(kept, slopes), 2 * fooled.sum(axis=0) > draws)
         nothing = jnp.zeros(len(images), jnp.float32)
 
         def add(sums, keys):
@@ -88,3 +96,12 @@ def gradient_oracle(model: Model, loss: GoalLoss, route: str, draws: int = 1) ->
         return Answer(jax.tree.map(lambda total: total / draws, slope), 2 * fooled > draws)
 
     return Oracle("gradient", seen.params, query, jax.random.split, draws, seen.num_classes)
+
+
+def _mean_of_least(kept: int, slopes: Slope) -> Slope:
+    """The mean over the draws, the first axis, of least loss, for each row its own."""
+    least = jnp.argsort(slopes.loss, axis=0)[:kept]
+    return Slope(
+        jnp.take_along_axis(slopes.loss, least, axis=0).mean(axis=0),
+        jnp.take_along_axis(slopes.gradient, least[..., None, None, None], axis=0).mean(axis=0),
+    )

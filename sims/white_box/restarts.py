@@ -182,7 +182,7 @@ def _descent(key, plan: AttackPlan, victim: Victim, model: Model, choice: Choice
     attack = build_white_box(choice, plan.threat)
     attack = attack._replace(name=f"{attack.name} on {model.name}")
     attack = newest(attack) if _sees_draws(choice, model) else attack
-    oracle = gradient_oracle(model, method.loss, route, _draws(choice, model))
+    oracle = gradient_oracle(model, method.loss, route, _draws(choice, model), choice.shared.select)
     if method.rivals(choice.settings) == 1:
         return _Descent(attack, oracle, victim.labels[:, None])
     ranked = _ranked(jax.random.fold_in(key, RIVAL_STREAM), plan, victim, ROUTES[route](model))

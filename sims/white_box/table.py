@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from defenses.options.names import Choice, read, several
-from defenses.options.ranges import LARGEST_COUNT, check_at_most, check_counts
+from defenses.options.ranges import LARGEST_COUNT, check_at_most, check_counts, check_shares
 from sims.attacks.attack import Attack, Threat
 from sims.attacks.method import Method
 from sims.attacks.table import ATTACKS, read_attack
@@ -35,6 +35,8 @@ class Shared:
     """Of the gradients: through the defence, around it (BPDA), or blind to it."""
     eot: int = 1
     """Fresh draws of a random defence that every gradient is the mean of, >= 1; a deterministic one is asked once."""
+    select: float = 1.0
+    """Share of these draws, in (0, 1], of which the mean is taken: those nearest to being fooled (selective EOT)."""
     restarts: int = 1
     """Runs from different random starting points, from 1 to 1000."""
 
@@ -43,6 +45,7 @@ class Shared:
         if self.route not in ROUTES:
             raise ValueError(f"route must be one of {', '.join(ROUTES)}, got {self.route!r}")
         check_counts(self, eot=1, restarts=1)
+        check_shares(self, "select")
         check_at_most(self, restarts=1000)
 
 

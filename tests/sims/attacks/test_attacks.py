@@ -20,6 +20,7 @@ LABELS = labels_of(CLASSIFIER, IMAGES)
 EPSILON = {"linf": 0.06, "l2": 0.35}
 SETTINGS = {
     "nes": "nes:smoothing_radius=0.05,num_directions=7,step_fraction=0.25",
+    "identify": "identify:smoothing_radius=0.05,num_directions=7,repeats=2,step_fraction=0.25",
     "spsa": "spsa:num_directions=7",
     "rgf": "rgf:smoothing_radius=0.01,num_directions=6,step_fraction=0.3",
     "zo-sgd": "zo-sgd:num_directions=6,learning_rate=0.02",
@@ -35,7 +36,8 @@ FALLEN = {"null": 0.0, "sign-opt": 0.3}
 """Share of the images that must fall, 0.4 where nothing is said."""
 CASES = [(name, norm) for name, method in ATTACKS.items() for norm in method.norms]
 SAME_FRAME = {  # as nes, simba, square and rays: they run in the slow set
-    "spsa", "rgf", "zo-sgd", "zo-adam", "zo-sign-sgd", "simba-dct", "sign-hunter", "sign-opt", "geoda",
+    "spsa", "identify", "rgf", "zo-sgd", "zo-adam", "zo-sign-sgd", "simba-dct", "sign-hunter", "sign-opt",
+    "geoda",
 }  # fmt: skip
 
 

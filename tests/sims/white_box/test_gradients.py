@@ -64,6 +64,24 @@ def test_draws_are_averaged_before_any_sign():
     assert (np.sign(signs) == np.sign(columns)).mean() > 0.95  # the mean of the signs points the other way
 
 
+def test_selective_eot_takes_the_mean_of_the_draws_of_least_loss():
+    draws, victim = 7, noise(0.3)
+    oracle = gradient_oracle(defended(VICTIM, victim), cross_entropy, "through", draws, 0.3)
+    keys = oracle.draw(jax.random.key(3), len(IMAGES))
+    answer = oracle.query(oracle.params, keys, jnp.asarray(IMAGES), GOALS)
+    each = jax.vmap(lambda key: jax.random.split(key, draws))(keys)
+    once = gradient_oracle(defended(VICTIM, victim), cross_entropy, "through")
+    parts = [once.query(once.params, each[:, i], jnp.asarray(IMAGES), GOALS) for i in range(draws)]
+    losses = np.array([part.value.loss for part in parts])
+    gradients = np.array([part.value.gradient for part in parts])
+    for row in range(len(IMAGES)):
+        least = np.argsort(losses[:, row])[:3]  # 0.3 of 7, rounded up
+        np.testing.assert_allclose(answer.value.loss[row], losses[least, row].mean(), rtol=1e-5)
+        np.testing.assert_allclose(answer.value.gradient[row], gradients[least, row].mean(axis=0), rtol=1e-5, atol=1e-6)
+    counted = np.sum([part.fooled for part in parts], axis=0)
+    assert (np.asarray(answer.fooled) == (2 * counted > draws)).all()  # of all draws
+
+
 def test_the_mean_is_that_of_the_draws():
     draws, victim = 7, noise(0.3)
     oracle = gradient_oracle(defended(VICTIM, victim), cross_entropy, "through", draws)
