@@ -24,8 +24,9 @@ from defenses.model import Model, undefended
 from defenses.options.names import Choice, several
 from defenses.own.source import is_own, own
 from defenses.own.trial import tried_model
+from defenses.purifiers.implicit import defense as implicit
 from defenses.purifiers.method import NoSettings, Site
-from defenses.purifiers.pools import pool
+from defenses.purifiers.pools import pool as convolutional
 from defenses.purifiers.pools.family import PurifierFamily
 from defenses.purifiers.table import DEFENSES, Chain, build
 from defenses.weights.cached import Identity, Weights
@@ -54,7 +55,7 @@ def small_weights(name: str, dataset: Dataset, seed: int, folders: Folders) -> W
 
 def purifier_weights(dataset: Dataset, seed: int, folders: Folders) -> Weights:
     """Weights of the pool of purifiers; trains it, and the cnn where it protects one, on a cache miss."""
-    return pool.weights(site(dataset.name, seed, folders))
+    return convolutional.weights(site(dataset.name, seed, folders))
 
 
 TRAINED: dict[str, Callable[[Dataset, int, Folders], Weights]] = {
@@ -132,9 +133,18 @@ def site(dataset: str, seed: int, folders: Folders) -> Site:
     return Site(partial(load, dataset, folders.data), checked_seed(seed), folders.models, protected)
 
 
-def purifier_family(dataset: str = "digits", seed: int = 0, folders: Folders = HERE) -> PurifierFamily:
-    """The K = 8 convolutional purifiers, trained on a cache miss; raises as `classifier` does."""
-    return pool.trained(site(dataset, seed, folders))
+def purifier_family(
+    dataset: str = "digits", seed: int = 0, folders: Folders = HERE, pool: str = "purifiers"
+) -> PurifierFamily:
+    """A pool's members: "purifiers", the K = 8 convolutional ones, trained on a cache miss; those of "puridefense".
+
+    pool: one of the two, or the file of a pool that `python -m sims pool` trained. Raises as `classifier` and
+    `implicit.defense.found` do.
+    """
+    place = site(dataset, seed, folders)
+    if pool == "purifiers":
+        return convolutional.trained(place)
+    return implicit.whole(implicit.found(place, "" if pool == implicit.NAME else pool))
 
 
 def guard(chain: Chain, dataset: str = "digits", seed: int = 0, folders: Folders = HERE) -> Callable[[Model], Model]:

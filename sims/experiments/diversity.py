@@ -40,7 +40,11 @@ class Config:
     defenses: DefenseOptions = ()
     """Defences that are measured as they are, of any kind, in place of the sweeps."""
     sweeps: tuple[Literal["pools", "gaussian-noise"], ...] = ("pools", "gaussian-noise")
-    """What is swept where no defences are given: the size of the trained pool, the strength of noise."""
+    """What is swept where no defences are given: the size of a pool, the strength of noise."""
+    pool: str = "purifiers"
+    """The pool: purifiers, those of the embedded default; puridefense; or the file of one of `python -m sims pool`."""
+    alone: bool = False
+    """Members see each patch alone, as PuriDefense has it; else patches are cut from what they make of whole images."""
     pool_sizes: tuple[int, ...] = (2, 3, 5, 8)
     """Purifiers in the pool, K."""
     patches_per_side: tuple[int, ...] = (1, 2, 4)
@@ -96,11 +100,10 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
 
 
 def _pools(config: Config, victim: Victim, context: Context) -> xr.Dataset:
-    family = zoo.purifier_family(config.victim.dataset, config.seed, context.folders)
+    family = zoo.purifier_family(config.victim.dataset, config.seed, context.folders, config.pool)
     advance = partial(context.advance, "pools")
-    return pool_diversity.measure(
-        victim, family, config.pool_sizes, _patch_sizes(config), config.pools, config.draws, config.seed, advance
-    )
+    how = config.pool_sizes, _patch_sizes(config), config.alone, config.pools, config.draws, config.seed
+    return pool_diversity.measure(victim, family, *how, advance)
 
 
 def _noise_draws(config: Config) -> int:

@@ -1,7 +1,8 @@
 """Diversity of a purifier pool: V, Δ, ν and ν₂ against its size K, for the whole image and for patches.
 
-The image is the patch of full size: one mechanism measured, `patchwise_choice`. For each K the pools are random
-subsets of the trained members, averaged, because a single pool scatters by √(2/(K−1)) (statement P2-scatter).
+The image is the patch of full size. A member sees whole images, of whose outputs patches are cut, or each patch alone.
+For each K the pools are random subsets of the trained members, averaged, because a single pool scatters by √(2/(K−1))
+(statement P2-scatter).
 """
 
 from collections.abc import Callable
@@ -12,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from defenses.purifiers.pools.family import PurifierFamily, members, outputs, patchwise_choice
+from defenses.purifiers.pools.family import PurifierFamily, local_choice, members, outputs, patchwise_choice
+from defenses.purifiers.pools.patches import cut, put_together
 from sims.victims.losses import margin_loss
 from sims.victims.victim import Victim
 
@@ -29,6 +31,7 @@ def measure(
     family: PurifierFamily,
     pool_sizes: tuple[int, ...],
     patch_sizes: tuple[int, ...],
+    alone: bool,
     pools: int,
     draws: int,
     seed: int,
@@ -36,8 +39,9 @@ def measure(
 ) -> xr.Dataset:
     """The QUANTITIES, each (pool_size, patch_size, image), on the same images and pools for every setting.
 
-    pools: different random pools averaged for each K, as far as there are so many. draws: per image and pool.
-    advance: (settings done, settings). Raises ValueError for a pool larger than the family.
+    alone: whether a member sees a patch alone. pools: different random pools averaged for each K, as far as there are
+    so many. draws: per image and pool. advance: (settings done, settings). Raises ValueError for a pool larger than
+    the family.
     """
     if max(pool_sizes) > family.size:
         raise ValueError(f"pool_sizes must be <= {family.size}, the trained purifiers, got {max(pool_sizes)}")
@@ -45,7 +49,7 @@ def measure(
     table = []
     for done, (k, patch) in enumerate(settings):
         advance(done, len(settings))
-        table.append(_averaged(victim, family, _pools(family.size, k, pools, seed), patch, draws, seed))
+        table.append(_averaged(victim, family, _pools(family.size, k, pools, seed), patch, alone, draws, seed))
     advance(len(settings), len(settings))
     values = np.array(table).reshape(len(pool_sizes), len(patch_sizes), len(QUANTITIES), len(victim.images))
     dims = ("pool_size", "patch_size", "image")
@@ -54,9 +58,9 @@ def measure(
     return xr.Dataset(data, coordinates, {"side": victim.images.shape[1]})
 
 
-def _averaged(victim: Victim, family: PurifierFamily, pools: np.ndarray, patch: int, draws: int, seed: int):
+def _averaged(victim: Victim, family: PurifierFamily, pools: np.ndarray, patch, alone, draws: int, seed: int):
     """(quantities, images), averaged over the pools."""
-    measure_pool = _measurement(victim, members(family, pools[0]), patch, draws)
+    measure_pool = _measurement(victim, members(family, pools[0]), patch, alone, draws)
     key = jax.random.key(seed)
     seen = [
         measure_pool(jax.random.fold_in(key, i), members(family, pool).params, victim.network.params)
@@ -71,9 +75,9 @@ def _pools(size: int, k: int, pools: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, k]).permutation(subsets)[:pools]
 
 
-def _measurement(victim: Victim, family: PurifierFamily, patch: int, draws: int):
+def _measurement(victim: Victim, family: PurifierFamily, patch: int, alone: bool, draws: int):
     """The jitted measurement for any pool of the family's size."""
-    defense, network = patchwise_choice(family, patch), victim.network
+    defense, network = (local_choice if alone else patchwise_choice)(family, patch), victim.network
     images, labels = jnp.asarray(victim.images), jnp.asarray(victim.labels)
 
     def one_image(key, pool, params, image, label):
@@ -87,10 +91,17 @@ def _measurement(victim: Victim, family: PurifierFamily, patch: int, draws: int)
     def measure_pool(key, pool, params):
         keys = jax.random.split(key, len(images))
         v, spread, nu2 = jax.lax.map(lambda row: one_image(row[0], pool, params, *row[1:]), (keys, images, labels))
-        worst = worst_pair_squared(outputs(family._replace(params=pool), images), patch)
+        worst = worst_pair_squared(seen(family._replace(params=pool), images, patch, alone), patch)
         return jnp.stack([v, spread, worst, nu2])
 
     return measure_pool
+
+
+def seen(family: PurifierFamily, images: jax.Array, patch: int, alone: bool) -> jax.Array:
+    """(K, n, h, w, c) what every member makes of the images, seen whole, or patch by patch and put together again."""
+    if not alone:
+        return outputs(family, images)
+    return jax.vmap(lambda one: put_together(one, images.shape, patch))(outputs(family, cut(images, patch)))
 
 
 def worst_pair_squared(purified: jax.Array, patch: int) -> jax.Array:

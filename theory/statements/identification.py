@@ -1,5 +1,7 @@
 """P4: what an attacker gains who tells the members of a finite pool apart by their answers."""
 
+from typing import Any
+
 import sympy
 
 from theory.bound import Assumption, Bound, Step
@@ -53,30 +55,30 @@ def _share() -> tuple[Step, ...]:
     )
 
 
+_I = sympy.Symbol("i", integer=True, positive=True)
+_WAITING: Any = sympy.Sum(K / _I, (_I, 1, K))
+
+
 def _levels() -> tuple[Step, ...]:
-    p, i = sympy.Symbol("p", positive=True), sympy.Symbol("i", integer=True, positive=True)
+    p = sympy.Symbol("p", positive=True)
     return (
         Step(
             "a query shows something new with probability p: the mean waiting time w = 1/p solves w = 1 + (1−p)w",
             1 + (1 - p) / p,
             1 / p,
         ),
-        Step(
-            "with i members still unseen p = i/K; waiting times add up over i = 1 … K",
-            sympy.Sum(K / i, (i, 1, K)),
-            P4_LEVELS,
-        ),
+        Step("with i members still unseen p = i/K; waiting times add up over i = 1 … K", _WAITING, P4_LEVELS),
     )
 
 
 def _exact() -> tuple[Step, ...]:
-    i = sympy.Symbol("i", integer=True, positive=True)
+    axes: Any = sympy.Sum(1, (_I, 1, d))
     return (
         *_levels(),
         Step(
             "a query at x that member k answers gives F(x) + b_k; its level F(x₀) + b_k is known and their difference "
             "exact: one query along each of d axes besides",
-            sympy.Sum(K / i, (i, 1, K)) + sympy.Sum(1, (i, 1, d)),
+            _WAITING + axes,
             P4_EXACT,
         ),
     )

@@ -16,13 +16,14 @@ from defenses.defense import Defense
 from defenses.options.ranges import check_counts
 from defenses.purifiers.implicit import pairs
 from defenses.purifiers.implicit.learning import learnt
-from defenses.purifiers.implicit.members import Member, family, named_template
+from defenses.purifiers.implicit.members import NAME, Member, family, named_template
 from defenses.purifiers.implicit.network import SIZES
 from defenses.purifiers.implicit.plans import MEMBERS, plan_for, taught_on
 from defenses.purifiers.method import Method, Site
 from defenses.purifiers.pools import family as families
 from defenses.purifiers.pools.family import PurifierFamily
 from defenses.weights.cached import card_path, read_weights
+from defenses.weights.shipped import shipped
 
 ASSIGNMENTS = ("patch", "cut", "image", "average", "member")
 
@@ -43,7 +44,7 @@ class PuriDefense:
     context: int = 0
     """Pixels that a member sees beyond the edges of its patch, >= 0."""
     pool: str = ""
-    """File of a pool that `python -m sims pool` trained; on the digits one is trained without it."""
+    """File of a pool that `python -m sims pool` trained; by default the shipped one, on the digits one trained here."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when out of range."""
@@ -71,6 +72,11 @@ def puridefense(settings: PuriDefense, pool: Pool) -> Defense:
     return _choice(settings, family(pool.members, pool.params, pool.colours, settings.members))
 
 
+def whole(pool: Pool) -> PurifierFamily:
+    """All members."""
+    return family(pool.members, pool.params, pool.colours, len(pool.members))
+
+
 def _alone(pool: Pool, member: int) -> PurifierFamily:
     return family(pool.members[member : member + 1], {"00": pool.params[f"{member:02d}"]}, pool.colours, 1)
 
@@ -86,12 +92,13 @@ def _choice(settings: PuriDefense, purifiers: PurifierFamily) -> Defense:
 
 
 def found(site: Site, file: str) -> Pool:
-    """The pool in that file; without one a pool that is trained on a cache miss, where gradient attacks are enough.
+    """The pool in that file; without one the shipped one, or one that is trained where gradient attacks are enough.
 
     Raises ValueError for a file that is no pool, or whose members take images of other channels than the data set's,
     and without a file where members learn from query attacks, which are above this folder.
     """
     dataset = site.dataset()
+    file = file or str(shipped(NAME, dataset.name) or "")
     if file:
         pool = read_pool(Path(file))
         if pool.colours != dataset.image_shape[-1]:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jaxtyping import PyTree
 
 from defenses.classifiers.classifier import Classifier
@@ -34,7 +35,12 @@ def learnt(
     """
     training_images(dataset)  # before anything is written
     pool, colours = plan.members(seed), dataset.image_shape[-1]
-    recipe = {"victim": dict(victim.origin), "members": [list(member) for member in pool], "colours": colours}
+    recipe = {
+        "victim": dict(victim.origin),
+        "members": [list(member) for member in pool],
+        "colours": colours,
+        "shared": plan.shared,
+    }
     identity = Identity(NAME, dataset.name, seed, recipe | asdict(plan.recipe))
 
     def train() -> tuple[PyTree, Mapping[str, Any]]:
@@ -60,9 +66,13 @@ def _taught(
 ) -> Weights:
     size, name = SIZES[member.size], f"{NAME}-{member.size}-{member.attack}"
 
+    undone = tuple(dict.fromkeys((plan.shared, member.attack)))
+
     def task() -> Training:
         clean = as_bytes(taught_on(plan, dataset).images[:])
-        return training(name, plan.recipe, size, pairs_of(clean, attacked(member.attack)), member.seed)
+        pairs = pairs_of(np.concatenate([clean] * len(undone)), np.concatenate([attacked(one) for one in undone]))
+        return training(name, plan.recipe, size, pairs, member.seed)
 
-    identity = Identity(name, dataset.name, member.seed, {"victim": dict(victim.origin), **asdict(plan.recipe)})
+    recipe = {"victim": dict(victim.origin), "undone": list(undone), **asdict(plan.recipe)}
+    identity = Identity(name, dataset.name, member.seed, recipe)
     return trained(identity, cache, template(size, dataset.image_shape[-1]), task, lambda params: {})

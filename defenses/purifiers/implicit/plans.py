@@ -13,9 +13,14 @@ MEMBERS = 16
 
 
 class Plan(NamedTuple):
-    """A pool: the ℓ∞ radius it is meant for, in units of 1/255; what its members undo, their encoders, their recipe."""
+    """A pool: the ℓ∞ radius it is meant for, in units of 1/255; what its members undo, their encoders, their recipe.
+
+    shared: the attack that every member undoes besides its own, since one that leaves it in its patches undoes what the
+    others do.
+    """
 
     threat: float
+    shared: str
     attacks: tuple[str, ...]
     sizes: tuple[str, ...]
     recipe: Recipe
@@ -33,13 +38,11 @@ def taught_on(plan: Plan, dataset: Dataset) -> Split:
 
 
 def plan_for(dataset: str) -> Plan:
-    """The pool for that data set: radii as they are usual there, patches of a quarter or half of an image's side.
-
-    Members learn from attacks of twice the radius: not settled yet, README.md in the folder above says what was seen.
-    """
+    """The pool for that data set: radii as they are usual there, patches of a quarter or half of an image's side."""
+    stretch = (1.5, 2.0)
     if dataset == "digits":
-        recipe = Recipe(76.5, images=1024, epochs=4, batch_size=32, patch_size=4, learning_rate=1e-2, average=0.9)
-        return Plan(38.25, ("pgd", "fgsm", "bim"), ("tiny",), recipe)
+        recipe = Recipe(38.25, 1024, 128, 32, patch_size=4, stretch=stretch, learning_rate=1e-2, average=0.9)
+        return Plan(38.25, "pgd", ("pgd", "fgsm", "bim"), ("tiny",), recipe)
     threat = 8.0 if dataset == "cifar10" else 76.5
-    recipe = Recipe(2 * threat, images=6000, epochs=12, batch_size=16, patch_size=8, learning_rate=3e-3)
-    return Plan(threat, ("pgd", "square", "fgsm", "nes", "bim"), LIGHT, recipe)
+    recipe = Recipe(threat, 6000, 12_000, 8, patch_size=8, stretch=stretch, learning_rate=2e-3)
+    return Plan(threat, "pgd", ("pgd", "square", "fgsm", "nes", "bim"), LIGHT, recipe)

@@ -1,7 +1,8 @@
 """How local implicit purifiers learn: to undo an attack, and to leave clean images alone.
 
-Loss of one member m: D(x, m(x + δ)) + λ D(x, m(x)) with D the mean absolute difference (arXiv 2401.10586; λ is ours to
-choose). Half of the images of a batch are seen whole and half in patches, each by itself, as the defence sees them.
+Loss of one member m: D(x, m(x + sδ)) + λ D(x, m(x)) with D the mean absolute difference (arXiv 2401.10586; λ is ours to
+choose, and so are factors s above 1). Half of the images of a batch are seen whole and half in patches, each by itself,
+as the defence sees them. README.md in the folder above says what other choices did.
 """
 
 from collections.abc import Callable
@@ -26,18 +27,19 @@ from defenses.training.training import Loss, Seen, Training
 class Recipe:
     """How members are trained.
 
-    epsilon: ℓ∞ radius of the attacks, in units of 1/255. images: training images that are attacked, the first ones;
-    epochs: passes over these pairs. patch_size: side of a patch in pixels, >= 1. clean_weight: λ, >= 0; at 0.3 and
-    above a light member learns to leave attacked images as they are. average: decay of the moving average of the
-    params, in [0, 1), which is the result.
+    epsilon: ℓ∞ radius of the attacks, in units of 1/255. images: training images that are attacked, the first ones.
+    steps: batches that a member sees. patch_size: side of a patch in pixels, >= 1. stretch: s is uniform between
+    these two, for each image anew. clean_weight: λ, >= 0. average: decay of the moving average of the params, in
+    [0, 1), which is the result.
     """
 
     epsilon: float
     images: int
-    epochs: int
+    steps: int
     batch_size: int
     patch_size: int
-    clean_weight: float = 0.05
+    stretch: tuple[float, float] = (1.0, 1.0)
+    clean_weight: float = 0.0
     learning_rate: float = 1e-3
     average: float = 0.99
 
@@ -51,15 +53,14 @@ def training(name: str, recipe: Recipe, size: Size, pairs: Split, seed: int) -> 
     """Of one member, on what `pairs_of` gives; first weights, batches and their order follow from `seed`."""
     colours = pairs.images.shape[-1] // 2
     batches = shuffled(jax.random.key(seed), len(pairs.labels), recipe.batch_size, random_flip_and_transpose)
-    steps = recipe.epochs * batches.steps
     return Training(
         name=name,
         split=pairs,
         initial=lambda: initial(size, colours, seed),
         batches=batches,
-        steps=steps,
+        steps=recipe.steps,
         loss=_loss(recipe, size, colours),
-        optimizer=_optimizer(recipe.learning_rate, steps),
+        optimizer=_optimizer(recipe.learning_rate, recipe.steps),
         average=recipe.average,
     )
 
@@ -71,6 +72,8 @@ def _loss(recipe: Recipe, size: Size, colours: int) -> Loss:
 
     def told(params, key, images, labels):
         clean, moved = images[..., :colours], images[..., colours:]
+        s = jax.random.uniform(key, (len(images), 1, 1, 1), minval=recipe.stretch[0], maxval=recipe.stretch[1])
+        moved = jnp.clip(clean + s * (moved - clean), 0, 1)
         return distance(partial(purify, params), recipe, clean, moved), Seen(params, {})
 
     return told
@@ -82,10 +85,12 @@ def _optimizer(learning_rate: float, steps: int) -> optax.GradientTransformation
 
 
 def distance(purify: Callable[[Images], Images], recipe: Recipe, clean: Images, moved: Images) -> Float[Array, ""]:
-    """D(x, m(x + δ)) + λ D(x, m(x)), the first half of the images whole, the others in patches."""
+    """D(x, m(moved)) + λ D(x, m(x)), the first half of the images whole, the others in patches."""
     half = len(clean) // 2
 
     def apart(moved, clean):
+        if not recipe.clean_weight:
+            return jnp.abs(purify(moved) - clean).mean()
         both = jnp.concatenate([moved, clean])
         means = jnp.abs(purify(both) - jnp.concatenate([clean, clean])).reshape(2, -1).mean(axis=1)
         return means[0] + recipe.clean_weight * means[1]

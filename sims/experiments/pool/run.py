@@ -55,8 +55,8 @@ def plan(config: Config) -> Plan:
     """Rows through the attacked classifier; a member learns at about three times the cost of its forward passes."""
     asked = plan_for(config.dataset)
     cost = {"fgsm": BACKWARD, "bim": 10 * BACKWARD, "pgd": 10 * BACKWARD}
-    rows = asked.recipe.images * sum(cost.get(name, QUERY_BUDGET) for name in asked.attacks)
-    taught = 2 * BACKWARD * MEMBERS * asked.recipe.images * asked.recipe.epochs
+    rows = asked.recipe.images * sum(cost.get(name, QUERY_BUDGET) for name in {asked.shared, *asked.attacks})
+    taught = BACKWARD * MEMBERS * asked.recipe.steps * asked.recipe.batch_size
     pixels = math.prod(image_shape(config.dataset)[:2])
     return Plan(rows, (rows + taught) * pixels * SECONDS_PER_PIXEL, 1500)
 

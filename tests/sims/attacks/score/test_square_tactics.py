@@ -66,7 +66,7 @@ def test_exploring_takes_its_share():
 
 
 def test_annealing_takes_the_rarer_the_later_and_the_more_it_rises():
-    """A rise of 1 at temperature 2, of which 1 − i/400 is left: probability exp(−1/(2 − i/200)); a rise of 40 hardly."""
+    """A rise of 1 at temperature 2, of which 1 − i/400 is left, has probability exp(−1/(2 − i/200)); 40 hardly any."""
     text, threat = "square-tactics:patience=0,explore=0,temperature=2", Threat("linf", 0.1, 400)
     found = taken(text, np.ones(400), threat, on_top=True)
     expected = np.exp(-1 / (2 - np.arange(400) / 200))
