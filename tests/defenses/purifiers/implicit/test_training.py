@@ -1,17 +1,20 @@
 """The loss by hand, its members, and that a member learns what it is taught."""
 
+from dataclasses import replace
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from defenses.purifiers.implicit.members import Member, members
-from defenses.purifiers.implicit.network import SIZES
+from defenses.purifiers.implicit.network import SIZES, purifier
 from defenses.purifiers.implicit.training import Recipe, distance, pairs_of, training
 from defenses.training.augmentation import random_flip_and_transpose
 from defenses.training.trainer import train
 
-RECIPE = Recipe(epsilon=8, images=4, epochs=1, batch_size=4, patch_size=2, clean_weight=0.25)
+RECIPE = Recipe(epsilon=8, images=4, steps=1, batch_size=4, patch_size=2, clean_weight=0.25)
 CLEAN, MOVED = np.random.default_rng(0).random((2, 4, 4, 4, 1)).astype(np.float32)
 
 
@@ -41,6 +44,20 @@ def test_the_loss_is_the_papers_on_whole_images_and_on_patches():
     assert found != pytest.approx(float(distance(blurred, RECIPE, jnp.asarray(MOVED), jnp.asarray(CLEAN))), rel=1e-2)
 
 
+def test_perturbations_are_stretched_within_the_box_and_by_a_number_of_their_own_for_each_image():
+    def loss_with(stretch):
+        recipe = replace(RECIPE, stretch=stretch)
+        task = training("test", recipe, SIZES["tiny"], pairs_of(np.zeros((4, 4, 4, 1)), np.zeros((4, 4, 4, 1))), 0)
+        params = jax.tree.map(jnp.ones_like, task.initial())
+        pairs = jnp.concatenate([CLEAN, MOVED], axis=-1)
+        twice = jnp.clip(CLEAN + 2 * (MOVED - CLEAN), 0, 1)
+        wanted = distance(partial(purifier(SIZES["tiny"], 1), params), recipe, jnp.asarray(CLEAN), twice)
+        return float(task.loss(params, jax.random.key(0), pairs, jnp.zeros(4, jnp.int32))[0]), float(wanted)
+
+    assert loss_with((2.0, 2.0))[0] == pytest.approx(loss_with((2.0, 2.0))[1], rel=1e-5)
+    assert loss_with((1.0, 2.0))[0] != pytest.approx(loss_with((1.0, 2.0))[1], rel=1e-3)
+
+
 def test_symmetries_of_a_square_act_on_both_images_of_a_pair():
     """All eight come out, and clean and attacked channels stay together."""
     image = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1)
@@ -62,7 +79,7 @@ def test_a_member_learns_to_undo_a_shift(tmp_path):
     random = np.random.default_rng(0)
     clean = np.repeat(random.integers(40, 200, (256, 1, 1, 1)), 8, axis=1).repeat(8, axis=2).astype(np.uint8)
     moved = clean + np.where(np.arange(8) % 2, 51, 0).astype(np.uint8)[:, None]
-    recipe = Recipe(epsilon=51, images=256, epochs=12, batch_size=32, patch_size=4, learning_rate=1e-2)
+    recipe = Recipe(epsilon=51, images=256, steps=96, batch_size=32, patch_size=4, learning_rate=1e-2)
     task = training("test", recipe, SIZES["tiny"], pairs_of(clean, moved), 0)
     history = train(task, tmp_path / "state")[1]
     assert history[0]["loss"] <= 0.11
