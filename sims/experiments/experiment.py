@@ -21,6 +21,7 @@ EXPERIMENTS = {
     "verify": ("sims.experiments.verify", "every statement on certified instances and on a real network"),
     "moments": ("sims.experiments.moments", "moments, bias and cosine of a gradient estimate against μ"),
     "diversity": ("sims.experiments.diversity", "V, Δ, ν and ν₂ of a purifier pool against its size"),
+    "members": ("sims.experiments.members", "the answers of a pool's members one by one, and of their patches"),
     "pool": ("sims.experiments.pool.run", "train a pool of local implicit purifiers, and judge its members"),
     "convergence": ("sims.experiments.convergence", "ZO-SGD against its exact recursion, and on a real network"),
     "attack": ("sims.experiments.attack.run", "robust accuracy against queries, deterministic, randomised and null"),
@@ -37,6 +38,7 @@ EXPERIMENTS = {
         "sims.peers.white_box_comparison",
         "our white-box attacks beside torchattacks and AutoAttack; needs the extra [peers]",
     ),
+    "cost": ("sims.experiments.cost", "what an answer costs behind each defence, as ratios in one run"),
     "bench": ("sims.experiments.bench.run", "overhead and waste of the engine, as ratios in one run"),
 }
 PLANNED_TO = 1.5  # the factor to which a plan tells a run's memory

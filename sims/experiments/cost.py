@@ -1,0 +1,101 @@
+"""Cost: what an answer of a defended network costs beside one of the network alone, timed in turn in one process."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+import xarray as xr
+
+from defenses.model import Model
+from defenses.purifiers.table import DefenseOptions, defense_choices
+from sims.experiments.experiment import Context, Experiment, Plan, check_common
+from sims.victims.victim import (
+    Victim,
+    VictimOptions,
+    check_one_model,
+    load_victim,
+    seconds_per_row,
+    victim_inputs,
+    victim_names,
+)
+
+PASSES = 4  # of the network, which a defended answer may well cost
+
+
+@dataclass(frozen=True)
+class Config:
+    """Seconds of an answer behind each defence, as ratios to the network alone."""
+
+    victim: tyro.conf.OmitArgPrefixes[VictimOptions] = field(default_factory=VictimOptions)
+    defenses: DefenseOptions = defense_choices("purifier", "random-purifier", "local-purifier", "average-purifier")
+    """Defences that are timed."""
+    images: int = 128
+    """Images of one call."""
+    rounds: int = 21
+    """Rounds, in each of which every model is called once; medians count."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the first setting outside its range."""
+        check_common(self, "defenses", images=1, rounds=3)
+        check_one_model(self.victim)
+
+
+def plan(config: Config) -> Plan:
+    """Rows of all calls; time as if every defence cost as much as a few networks."""
+    rows = (1 + len(victim_names(config.victim, config.defenses))) * config.images * (1 + config.rounds)
+    return Plan(rows, PASSES * rows * seconds_per_row(config.victim), 1500)
+
+
+def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Call every model once a round, after a first call that compiles."""
+    victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
+    calls = {"network": _call(victim, victim.network, config.seed)}
+    calls |= {name: _call(victim, model, config.seed) for name, model in victim.models.items()}
+    for i, (name, call) in enumerate(calls.items()):
+        context.advance(f"compiling {name}", i, len(calls))
+        call()
+    seconds = np.zeros((config.rounds, len(calls)))
+    for i in range(config.rounds):
+        context.advance("rounds", i, config.rounds)
+        seconds[i] = [_seconds(call) for call in calls.values()]
+    context.advance("rounds", config.rounds, config.rounds)
+    long_name = {"long_name": "time of one image", "units": "s"}
+    return xr.Dataset({"seconds": (("round", "model"), seconds / config.images, long_name)}, {"model": list(calls)}), {}
+
+
+def _call(victim: Victim, model: Model, seed: int) -> Callable[[], Any]:
+    keys, images = jax.random.split(jax.random.key(seed), len(victim.ids)), jnp.asarray(victim.images)
+    scores = jax.jit(model.scores)
+    return lambda: jax.block_until_ready(scores(model.params, keys, images))
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A row per model: milliseconds of an image, and its time over the network's in the same round, with quartiles."""
+    rows = []
+    for name in data.model.values:
+        mine = data.seconds.sel(model=name)
+        low, middle, high = np.quantile(mine / data.seconds.sel(model="network"), [0.25, 0.5, 0.75])
+        rows.append(
+            {
+                "model": str(name),
+                "milliseconds": float(1000 * np.median(mine)),
+                "ratio": float(middle),
+                "quartiles": [float(low), float(high)],
+            }
+        )
+    return {"rows": rows}
+
+
+EXPERIMENT = Experiment(Config, plan, run, report, victim_inputs)
