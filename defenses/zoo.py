@@ -144,7 +144,7 @@ def purifier_family(
     place = site(dataset, seed, folders)
     if pool == "purifiers":
         return convolutional.trained(place)
-    return implicit.whole(implicit.found(place, "" if pool == implicit.NAME else pool))
+    return implicit.whole(implicit.found(implicit.NAME, place, "" if pool == implicit.NAME else pool))
 
 
 def guard(chain: Chain, dataset: str = "digits", seed: int = 0, folders: Folders = HERE) -> Callable[[Model], Model]:

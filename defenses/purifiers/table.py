@@ -13,6 +13,7 @@ from defenses.own.source import is_own, own
 from defenses.own.trial import tried_defense
 from defenses.purifiers import averaging, feature_noise
 from defenses.purifiers.implicit import defense as implicit
+from defenses.purifiers.implicit import disco
 from defenses.purifiers.method import Method, Site
 from defenses.purifiers.pools import pool
 from defenses.purifiers.shaping import aaa, dld, random_scale
@@ -40,6 +41,7 @@ DEFENSES: dict[str, Method] = {
     "patchwise-purifier": pool.PATCHWISE,
     "local-purifier": pool.LOCAL,
     "puridefense": implicit.METHOD,
+    "disco": disco.METHOD,
     "feature-noise": feature_noise.METHOD,
     "resize-pad": resize_pad.METHOD,
     "dld": dld.METHOD,

@@ -68,7 +68,7 @@ def puridefense(settings: PuriDefense, pool: Pool) -> Defense:
         if not least <= getattr(settings, name) <= most:
             raise ValueError(f"{name} must be in [{least}, {most}], the pool's, got {getattr(settings, name)}")
     if settings.assignment == "member":
-        return families.member(_alone(pool, settings.member), 0)._replace(name=f"puridefense-{settings.member}")
+        return alone(pool, settings.member)._replace(name=f"puridefense-{settings.member}")
     return _choice(settings, family(pool.members, pool.params, pool.colours, settings.members))
 
 
@@ -77,8 +77,10 @@ def whole(pool: Pool) -> PurifierFamily:
     return family(pool.members, pool.params, pool.colours, len(pool.members))
 
 
-def _alone(pool: Pool, member: int) -> PurifierFamily:
-    return family(pool.members[member : member + 1], {"00": pool.params[f"{member:02d}"]}, pool.colours, 1)
+def alone(pool: Pool, member: int) -> Defense:
+    """One member by itself, deterministic."""
+    chosen = family(pool.members[member : member + 1], {"00": pool.params[f"{member:02d}"]}, pool.colours, 1)
+    return families.member(chosen, 0)
 
 
 def _choice(settings: PuriDefense, purifiers: PurifierFamily) -> Defense:
@@ -91,27 +93,28 @@ def _choice(settings: PuriDefense, purifiers: PurifierFamily) -> Defense:
     return families.local_choice(purifiers, settings.patch_size, settings.context)
 
 
-def found(site: Site, file: str) -> Pool:
-    """The pool in that file; without one the shipped one, or one that is trained where gradient attacks are enough.
+def found(name: str, site: Site, file: str) -> Pool:
+    """The pool of that name of `plans.PLANS` in that file.
 
+    Without a file it is the shipped one, or one that is trained, where gradient attacks are enough for it.
     Raises ValueError for a file that is no pool, or whose members take images of other channels than the data set's,
     and without a file where members learn from query attacks, which are above this folder.
     """
     dataset = site.dataset()
-    file = file or str(shipped(NAME, dataset.name) or "")
+    file = file or str(shipped(name, dataset.name) or "")
     if file:
         pool = read_pool(Path(file))
         if pool.colours != dataset.image_shape[-1]:
             raise ValueError(f"pool must take the {dataset.image_shape[-1]} channels of {dataset.name}, got {file}")
         return pool
-    plan = plan_for(dataset.name)
+    plan = plan_for(name, dataset.name)
     if not set(plan.attacks) <= set(pairs.GRADIENT_ATTACKS):
         command = "python -m sims pool --dataset cifar10 or another data set"
         raise ValueError(f"pool must be given on {dataset.name}, as the file that `{command}` trained")
     victim = site.protected()
 
-    def attacked(name: str) -> pairs.Attacked:
-        return pairs.attacked(name, victim, plan.recipe.epsilon, *taught_on(plan, dataset), site.seed)
+    def attacked(attack: str) -> pairs.Attacked:
+        return pairs.attacked(attack, victim, plan.recipe.epsilon, *taught_on(plan, dataset), site.seed)
 
     weights = learnt(plan, dataset, victim, site.seed, site.models, attacked)
     return Pool(plan.members(site.seed), weights.params, dataset.image_shape[-1])
@@ -135,5 +138,5 @@ METHOD = Method(
     lambda settings, find: puridefense(settings, find(settings.pool)),
     "arXiv 2401.10586; encoders, patch size and training are chosen here",
     randomized=True,
-    train=lambda site: partial(found, site),
+    train=lambda site: partial(found, NAME, site),
 )

@@ -13,7 +13,7 @@ from defenses.classifiers.classifier import Classifier
 from defenses.data.dataset import Dataset, as_bytes, training_images
 from defenses.evaluation import accuracy
 from defenses.model import defended
-from defenses.purifiers.implicit.members import NAME, Member, family, named, named_template
+from defenses.purifiers.implicit.members import Member, family, named, named_template
 from defenses.purifiers.implicit.network import SIZES, template
 from defenses.purifiers.implicit.pairs import Attacked
 from defenses.purifiers.implicit.plans import Plan, taught_on
@@ -41,7 +41,7 @@ def learnt(
         "colours": colours,
         "shared": plan.shared,
     }
-    identity = Identity(NAME, dataset.name, seed, recipe | asdict(plan.recipe))
+    identity = Identity(plan.name, dataset.name, seed, recipe | asdict(plan.recipe))
 
     def train() -> tuple[PyTree, Mapping[str, Any]]:
         once = lru_cache(attacked)
@@ -64,7 +64,7 @@ def _taught(
     cache: Path,
     attacked: Callable[[str], Attacked],
 ) -> Weights:
-    size, name = SIZES[member.size], f"{NAME}-{member.size}-{member.attack}"
+    size, name = SIZES[member.size], f"{plan.name}-{member.size}-{member.attack}"
 
     undone = tuple(dict.fromkeys((plan.shared, member.attack)))
 

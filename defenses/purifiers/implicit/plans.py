@@ -1,33 +1,39 @@
 """What pools are trained on which data, and how."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from defenses.data.dataset import Dataset, Split, training_images
+from defenses.data.sources import image_shape
 from defenses.purifiers.implicit.members import Member, members
 from defenses.purifiers.implicit.training import Recipe
 
 LIGHT = ("light", "light-wide", "light-deep")
 MEMBERS = 16
+PLANS = ("puridefense", "disco")
+STRETCH = (1.5, 2.0)  # of perturbations; README.md in the folder above says why
 
 
 class Plan(NamedTuple):
-    """A pool: the ℓ∞ radius it is meant for, in units of 1/255; what its members undo, their encoders, their recipe.
+    """What is learnt for the defence of that name: its members, what they undo, with which encoders and recipe.
 
-    shared: the attack that every member undoes besides its own, since one that leaves it in its patches undoes what the
-    others do.
+    threat: the ℓ∞ radius that it is meant for, in units of 1/255. shared: the attack that every member undoes besides
+    its own, since one that leaves it in its patches undoes what the others do. count: how many members.
     """
 
+    name: str
     threat: float
     shared: str
     attacks: tuple[str, ...]
     sizes: tuple[str, ...]
+    count: int
     recipe: Recipe
 
     def members(self, seed: int) -> tuple[Member, ...]:
         """All of them, in the order of the pool."""
-        return members(self.attacks, self.sizes, MEMBERS, seed)
+        return members(self.attacks, self.sizes, self.count, seed)
 
 
 def taught_on(plan: Plan, dataset: Dataset) -> Split:
@@ -37,12 +43,19 @@ def taught_on(plan: Plan, dataset: Dataset) -> Split:
     return Split(images[rows], labels[rows])
 
 
-def plan_for(dataset: str) -> Plan:
-    """The pool for that data set: radii as they are usual there, patches of a quarter or half of an image's side."""
-    stretch = (1.5, 2.0)
+def plan_for(name: str, dataset: str) -> Plan:
+    """Of that name of `PLANS`: radii as they are usual on the data set, patches of a quarter or half of a side.
+
+    DISCO is one member, which sees images whole and undoes PGD.
+    """
     if dataset == "digits":
-        recipe = Recipe(38.25, 1024, 128, 32, patch_size=4, stretch=stretch, learning_rate=1e-2, average=0.9)
-        return Plan(38.25, "pgd", ("pgd", "fgsm", "bim"), ("tiny",), recipe)
+        recipe = Recipe(38.25, 1024, 128, 32, patch_size=4, stretch=STRETCH, learning_rate=1e-2, average=0.9)
+        if name == "disco":
+            return Plan(name, 38.25, "pgd", ("pgd",), ("tiny",), 1, replace(recipe, patch_size=8))
+        return Plan(name, 38.25, "pgd", ("pgd", "fgsm", "bim"), ("tiny",), MEMBERS, recipe)
     threat = 8.0 if dataset == "cifar10" else 76.5
-    recipe = Recipe(threat, 6000, 12_000, 8, patch_size=8, stretch=stretch, learning_rate=2e-3)
-    return Plan(threat, "pgd", ("pgd", "square", "fgsm", "nes", "bim"), LIGHT, recipe)
+    if name == "disco":
+        recipe = Recipe(threat, 6000, 6000, 4, image_shape(dataset)[0], stretch=STRETCH, learning_rate=5e-4)
+        return Plan(name, threat, "pgd", ("pgd",), ("full",), 1, recipe)
+    recipe = Recipe(threat, 6000, 12_000, 8, patch_size=8, stretch=STRETCH, learning_rate=2e-3)
+    return Plan(name, threat, "pgd", ("pgd", "square", "fgsm", "nes", "bim"), LIGHT, MEMBERS, recipe)

@@ -6,7 +6,7 @@ members are kept as soon as they are done: the same command goes on after an int
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -21,8 +21,8 @@ from defenses.model import Model, defended, undefended
 from defenses.purifiers.implicit import pairs
 from defenses.purifiers.implicit.defense import Pool, PuriDefense, puridefense
 from defenses.purifiers.implicit.learning import learnt
-from defenses.purifiers.implicit.plans import MEMBERS, plan_for
 from defenses.purifiers.implicit.plans import Plan as PoolPlan
+from defenses.purifiers.implicit.plans import plan_for
 from sims.experiments.cells.cell import records_of
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.experiments.pool.pairs import QUERY_BUDGET, pairs_cell
@@ -39,6 +39,8 @@ JUDGED = "pgd"  # the attack, blind to the purifiers, whose images they are judg
 class Config:
     """Options of the pool."""
 
+    plan: Literal["puridefense", "disco"] = "puridefense"
+    """What is trained: the members of PuriDefense, or the one purifier of DISCO."""
     dataset: str = "digits"
     """Data set to train on."""
     seed: int = 0
@@ -53,10 +55,10 @@ class Config:
 
 def plan(config: Config) -> Plan:
     """Rows through the attacked classifier; a member learns at about three times the cost of its forward passes."""
-    asked = plan_for(config.dataset)
+    asked = plan_for(config.plan, config.dataset)
     cost = {"fgsm": BACKWARD, "bim": 10 * BACKWARD, "pgd": 10 * BACKWARD}
     rows = asked.recipe.images * sum(cost.get(name, QUERY_BUDGET) for name in {asked.shared, *asked.attacks})
-    taught = BACKWARD * MEMBERS * asked.recipe.steps * asked.recipe.batch_size
+    taught = BACKWARD * len(asked.members(config.seed)) * asked.recipe.steps * asked.recipe.batch_size
     pixels = math.prod(image_shape(config.dataset)[:2])
     return Plan(rows, (rows + taught) * pixels * SECONDS_PER_PIXEL, 1500)
 
@@ -68,7 +70,7 @@ def inputs(config: Config, folders: Folders) -> dict[str, Any]:
 
 def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     """Train what is missing; what each member, and the whole pool, makes of clean and of attacked test images."""
-    asked, dataset = plan_for(config.dataset), zoo.load(config.dataset, context.folders.data)
+    asked, dataset = plan_for(config.plan, config.dataset), zoo.load(config.dataset, context.folders.data)
     victim = zoo.site(config.dataset, config.seed, context.folders).protected()
 
     def attacked(name: str) -> pairs.Attacked:
@@ -86,7 +88,7 @@ def _judged(config: Config, asked: PoolPlan, pool: Pool, victim: Classifier, tes
     moved = pairs.attacked(JUDGED, victim, asked.threat, clean, labels, config.seed) / np.float32(255)
     patch = asked.recipe.patch_size
     settings = [PuriDefense("member", member=k) for k in range(len(pool.members))]
-    settings += [PuriDefense(one, patch) for one in TOGETHER]
+    settings += [PuriDefense(one, patch, len(pool.members)) for one in TOGETHER]
     models = [undefended(victim), *(defended(victim, puridefense(one, pool)) for one in settings)]
 
     both = np.concatenate([clean, moved])

@@ -150,7 +150,7 @@ def test_where_members_learn_from_query_attacks_a_pool_must_be_given(tmp_path):
     site = zoo.site("digits", 0, Folders(tmp_path))
     site = site._replace(dataset=lambda: zoo.load("digits", Folders().data)._replace(name="cifar10"))
     with pytest.raises(ValueError, match="pool must be given on cifar10, as the file that `python -m sims pool"):
-        found(site, "")
+        found("puridefense", site, "")
 
 
 def template_of_zeros():

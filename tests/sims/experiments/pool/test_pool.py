@@ -19,7 +19,7 @@ from sims.experiments.pool import pairs
 from sims.experiments.pool.run import report
 from sims.records.store import latest, pixels_of
 
-PLAN = plan_for("digits")
+PLAN = plan_for("puridefense", "digits")
 PLAN = PLAN._replace(recipe=replace(PLAN.recipe, images=40))
 
 
