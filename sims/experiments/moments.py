@@ -15,7 +15,7 @@ from defenses.data.sources import image_shape
 from defenses.model import Model, bare
 from defenses.options.ranges import check_at_least, check_positive
 from defenses.purifiers.table import Chain, DefenseOptions, defense_choices
-from sims.attacks.estimators.estimator import build_estimator
+from sims.attacks.estimators.table import build_estimator
 from sims.experiments.experiment import (
     Context,
     Experiment,
@@ -42,7 +42,7 @@ class Config:
     instances: tuple[str, ...] = INSTANCES
     """Where: quadratic, network."""
     estimator: str = "antithetic"
-    """antithetic, forward or forward-shared."""
+    """antithetic, forward, forward-shared or identifying."""
     directions: str = "gaussian"
     """gaussian, sphere, rademacher, coordinate or orthogonal."""
     num_directions: int = 1
@@ -144,9 +144,9 @@ def _predicted(config: Config, setting: Setting, radius: float) -> float:
     On the network tr H and tr H² are taken as 0: the prediction is that of the linearised loss.
     """
     length = float(np.linalg.norm(setting.gradient))
-    if config.directions != "gaussian" or not np.isfinite(length):
-        return float("nan")  # a model on the host has no gradient
     label, d = build_estimator(config.estimator, radius, config.num_directions).moments, setting.point.size
+    if config.directions != "gaussian" or not label or not np.isfinite(length):
+        return float("nan")  # a model on the host has no gradient
     curvature = setting.trace, setting.trace_of_square
     return predicted_second_moment(label, d, length, setting.variance, radius, config.num_directions, *curvature)
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
-from sims.attacks.estimators.estimator import GradientEstimator, build_estimator
+from sims.attacks.estimators.estimator import GradientEstimator
+from sims.attacks.estimators.table import build_estimator
 from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Row, judged, run_check
 from sims.verification.instances import SMALL, moment, second_moment

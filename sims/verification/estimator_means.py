@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sims.attacks.estimators.estimator import build_estimator
+from sims.attacks.estimators.table import build_estimator
 from sims.verification.check import Check
 from sims.verification.instances import LARGE, SMALL, moment
 from sims.verification.second_moments import MU, varying_noise

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from scipy.special import gammaln
 
-from sims.attacks.estimators.estimator import GradientEstimator, build_estimator
+from sims.attacks.estimators.estimator import GradientEstimator
+from sims.attacks.estimators.table import build_estimator
 from sims.measurements.gradient_moments import GradientMoments, gradient_moments
 from sims.measurements.streaming import Estimate
 from sims.verification.check import Measure

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 import numpy as np
 
-from sims.attacks.estimators.estimator import build_estimator
+from sims.attacks.estimators.table import build_estimator
 from sims.measurements.streaming import Estimate
 from sims.verification.check import Check, Measure
 from sims.verification.instances import LARGE, SMALL

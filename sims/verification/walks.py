@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sims.attacks.estimators.estimator import GradientEstimator, build_estimator
+from sims.attacks.estimators.estimator import GradientEstimator
+from sims.attacks.estimators.table import build_estimator
 from sims.measurements.streaming import Estimate
 from sims.measurements.zo_sgd import descend
 from sims.verification.check import Measure

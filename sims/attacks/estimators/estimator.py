@@ -5,7 +5,6 @@ combined is exactly what was queried, rounding included.
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -20,7 +19,8 @@ class GradientEstimator(NamedTuple):
     directions: (key, shape) -> (q, *shape).
     points: (x, directions) -> (queries_per_estimate, *shape), the rows to query.
     combine: (points, values (queries_per_estimate,)) -> gradient, the shape of x.
-    moments: label of the statement that predicts the second moment of one Gaussian direction on a quadratic loss.
+    moments: label of the statement that predicts the second moment of one Gaussian direction on a quadratic loss, ""
+        where none does.
     baseline_first: the first of the points is x itself, the one baseline of all directions.
     """
 
@@ -98,19 +98,3 @@ def checked(smoothing_radius: float, num_directions: int, directions: str) -> tu
     if directions not in DIRECTIONS:
         raise ValueError(f"directions must be one of {', '.join(DIRECTIONS)}, got {directions!r}")
     return smoothing_radius, num_directions
-
-
-ESTIMATORS = {"antithetic": antithetic, "forward": forward, "forward-shared": forward_shared}
-
-
-@cache
-def build_estimator(
-    name: str, smoothing_radius: float, num_directions: int, directions: str = "gaussian"
-) -> GradientEstimator:
-    """The estimator of that name, one object per setting so that jitted code which takes it is compiled once.
-
-    ValueError names an unknown one, a radius <= 0 or not finite, or fewer than one direction.
-    """
-    if name not in ESTIMATORS:
-        raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {name!r}")
-    return ESTIMATORS[name](smoothing_radius, num_directions, directions)

@@ -33,7 +33,7 @@ def identifying(
         slopes = jnp.where(kept, (up - down) / (2 * mu), 0)
         return jnp.tensordot(slopes, half_steps, axes=1, precision="highest") / jnp.maximum(kept.sum(), 1)
 
-    return GradientEstimator("identifying", draw(directions, q), points, combine, repeats + 2 * q, "P4-matched")
+    return GradientEstimator("identifying", draw(directions, q), points, combine, repeats + 2 * q, "")
 
 
 def matched(levels: Float[Array, " repeats"], up: Float[Array, " q"], down: Float[Array, " q"]) -> Bool[Array, " q"]:

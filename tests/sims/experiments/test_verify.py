@@ -128,7 +128,7 @@ def test_the_command_fails_when_the_code_is_broken(results, monkeypatch, capsys)
 
 
 def _doubled(name, radius, q, directions):
-    from sims.attacks.estimators.estimator import build_estimator
+    from sims.attacks.estimators.table import build_estimator
 
     built = build_estimator(name, radius, q, directions)
     return built._replace(combine=lambda points, values: 2 * built.combine(points, values))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sims.attacks.estimators.estimator import build_estimator
+from sims.attacks.estimators.table import build_estimator
 from sims.measurements.zo_sgd import descend
 from sims.victims.objectives import diagonal_quadratic, linear, noisy_oracle
 

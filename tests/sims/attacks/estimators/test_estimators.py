@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import norm
 
 from sims.attacks.estimators.directions import DIRECTIONS, orthogonal
-from sims.attacks.estimators.estimator import ESTIMATORS, build_estimator
+from sims.attacks.estimators.table import ESTIMATORS, build_estimator
 from sims.measurements.gradient_moments import gradient_moments
 from sims.victims.objectives import linear, noisy_oracle, quadratic
 from sims.victims.oracle import averaged, paired
