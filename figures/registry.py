@@ -5,7 +5,9 @@ from figures.plot import Plot
 from figures.plots import (
     claims,
     convergence,
+    cost,
     diversity,
+    families,
     loss_surface,
     noise_variance,
     robust_accuracy,
@@ -20,6 +22,8 @@ PLOTS: dict[str, Plot] = {
     "noise-variance": noise_variance.PLOT,
     "tightness": tightness.PLOT,
     "robust-accuracy": robust_accuracy.PLOT,
+    "families": families.PLOT,
+    "cost": cost.PLOT,
     "claims": claims.PLOT,
     "scans": scans.PLOT,
     "loss-surface": loss_surface.PLOT,

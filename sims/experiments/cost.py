@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import tyro
 import xarray as xr
 
 from defenses.model import Model
-from defenses.purifiers.table import DefenseOptions, defense_choices
+from defenses.purifiers.table import Chain, DefenseOptions, defense_choices
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.victims.victim import (
     Victim,
@@ -24,6 +24,7 @@ from sims.victims.victim import (
     victim_names,
 )
 
+MEMBERS = "members"
 PASSES = 4  # of the network, which a defended answer may well cost
 
 
@@ -65,8 +66,22 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         context.advance("rounds", i, config.rounds)
         seconds[i] = [_seconds(call) for call in calls.values()]
     context.advance("rounds", config.rounds, config.rounds)
-    long_name = {"long_name": "time of one image", "units": "s"}
-    return xr.Dataset({"seconds": (("round", "model"), seconds / config.images, long_name)}, {"model": list(calls)}), {}
+    kinds, members = zip(("network", 0), *map(_kind_and_members, config.defenses), strict=True)
+    data = {
+        "seconds": (("round", "model"), seconds / config.images, {"long_name": "time of one image", "units": "s"}),
+        "kind": ("model", list(kinds), {"long_name": "the defence, whatever its number of members"}),
+        "members": ("model", list(members), {"long_name": "number of members, 0 where there is none"}),
+    }
+    return xr.Dataset(data, {"model": list(calls)}), {}
+
+
+def _kind_and_members(chain: Chain) -> tuple[str, int]:
+    """The chain with its default number of members, and the number that it has; 0 where it has none, or several."""
+    *rest, last = chain.parts
+    if rest or not hasattr(last.settings, MEMBERS):
+        return str(chain), 0
+    usual = replace(last, settings=replace(last.settings, members=getattr(type(last.settings)(), MEMBERS)))
+    return str(usual), getattr(last.settings, MEMBERS)
 
 
 def _call(victim: Victim, model: Model, seed: int) -> Callable[[], Any]:

@@ -151,13 +151,25 @@ def masking():
     return xr.Dataset(data, {"defense": DEFENSES, "along": offsets, "across": offsets}), manifest
 
 
+def cost():
+    """Two kinds of defences that differ in their members, and one that has none."""
+    ratios = {"network": 1.0, "a:members=1": 2.0, "a": 2.1, "b:members=1": 2.0, "b": 8.0, "c": 30.0}
+    seconds = np.outer([1.0, 1.1, 0.9, 1.0, 1.2], list(ratios.values())) * 1e-4
+    data = {
+        "seconds": (("round", "model"), seconds),
+        "kind": ("model", ["network", "a", "a", "b", "b", "c"]),
+        "members": ("model", [0, 1, 4, 1, 4, 0]),
+    }
+    return xr.Dataset(data, {"model": list(ratios)}), {"config": VICTIM}
+
+
 def whole(make, *arguments):
     """What it makes, with the fields that every manifest has."""
     data, manifest = make(*arguments)
     return data, {"experiment": make.__name__, "report": {}} | manifest
 
 
-MADE = (moments, convergence, diversity, attack, verify, masking)
+MADE = (moments, convergence, diversity, attack, verify, masking, cost)
 SYNTHETIC = {make.__name__: partial(whole, make) for make in MADE}
 
 
