@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from defenses import zoo
 from defenses.weights import shipped
@@ -44,7 +44,4 @@ def test_a_shipped_file_of_something_else_is_refused(halved, place):
     card = json.loads(halved[1].with_suffix(".json").read_text())
     halved[1].with_suffix(".json").write_text(json.dumps(card | {"dataset": "digits"}))
     with pytest.raises(ValueError, match="must be weights of dataset cifar10, its card says 'digits'"):
-        zoo.classifier("resnet20", "cifar10", 0, place)
-    save_file({"x": np.zeros(3, np.float16)}, halved[1])
-    with pytest.raises(ValueError, match="its card says 'digits'|expected sha256"):
         zoo.classifier("resnet20", "cifar10", 0, place)

@@ -1,5 +1,6 @@
 """Which defences stand together, and what is drawn of them."""
 
+import numpy as np
 import pytest
 
 from figures.plot import gather
@@ -24,7 +25,7 @@ def test_a_panel_for_each_family_and_attack(out):
     assert len(axes) == 3  # one family, three attacks
     claimed = found["attack"].data.sel(attack="nes", defense="random-purifier").success.values
     curve = next(line for line in axes[0].get_lines() if line.get_label() == "random purifier")
-    assert curve.get_ydata()[-1] == pytest.approx(1 - claimed.mean())
+    assert np.asarray(curve.get_ydata())[-1] == pytest.approx(1 - claimed.mean())
 
 
 def test_costs_of_defences_that_differ_in_their_members(out):
