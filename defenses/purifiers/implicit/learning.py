@@ -23,6 +23,8 @@ from defenses.training.training import Training
 from defenses.weights.cached import Identity, Weights, obtain
 from defenses.weights.trained import trained
 
+SHARED = 3  # of four pairs of a member are of the attack that all undo
+
 
 def learnt(
     plan: Plan, dataset: Dataset, victim: Classifier, seed: int, cache: Path, attacked: Callable[[str], Attacked]
@@ -66,13 +68,14 @@ def _taught(
 ) -> Weights:
     size, name = SIZES[member.size], f"{plan.name}-{member.size}-{member.attack}"
 
-    undone = tuple(dict.fromkeys((plan.shared, member.attack)))
+    own = member.attack != plan.shared
+    undone = [plan.shared] * SHARED + [member.attack] if own else [plan.shared]
 
     def task() -> Training:
         clean = as_bytes(taught_on(plan, dataset).images[:])
         pairs = pairs_of(np.concatenate([clean] * len(undone)), np.concatenate([attacked(one) for one in undone]))
         return training(name, plan.recipe, size, pairs, member.seed)
 
-    recipe = {"victim": dict(victim.origin), "undone": list(undone), **asdict(plan.recipe)}
+    recipe = {"victim": dict(victim.origin), "undone": undone, **asdict(plan.recipe)}
     identity = Identity(name, dataset.name, member.seed, recipe)
     return trained(identity, cache, template(size, dataset.image_shape[-1]), task, lambda params: {})
