@@ -13,7 +13,16 @@ from figures.plot import Plot, Records, victim
 from figures.plots.robust_accuracy import BESIDE, fresh, shares, survivors
 
 FAMILIES = {
-    "noise and filters": ("gaussian-noise", "feature-noise", "median-filter", "mean-filter", "jpeg", "quantizer"),
+    "noise and filters": (
+        "gaussian-noise",
+        "feature-noise",
+        "median-filter",
+        "mean-filter",
+        "jpeg",
+        "quantizer",
+        "random-quantizer",
+        "resize-pad",
+    ),
     "shaped scores": ("aaa", "dld", "random-scale"),
 }
 PURIFIERS = "purifiers"  # every other defence
@@ -57,7 +66,8 @@ def families_of(names: list[str]) -> dict[str, list[str]]:
 
 
 def _kind(name: str) -> str:
-    return name.partition(":")[0]
+    """The defence's name without its settings, and without the model's where there are several."""
+    return name.split(", ")[-1].partition(":")[0]
 
 
 def _panel(axes: Axes, cells: xr.Dataset, names: list[str], budget: int) -> None:

@@ -76,9 +76,10 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
 
 
 def _kind_and_members(chain: Chain) -> tuple[str, int]:
-    """The chain with its default number of members, and the number that it has; 0 where it has none, or several."""
+    """The chain with its default number of members, and the number that it has; 0 where it has none or is one."""
     *rest, last = chain.parts
-    if rest or not hasattr(last.settings, MEMBERS):
+    alone = getattr(last.settings, "assignment", "") == "member"
+    if rest or alone or not hasattr(last.settings, MEMBERS):
         return str(chain), 0
     usual = replace(last, settings=replace(last.settings, members=getattr(type(last.settings)(), MEMBERS)))
     return str(usual), getattr(last.settings, MEMBERS)

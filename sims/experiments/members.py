@@ -16,8 +16,9 @@ from sims.experiments.diversity import standard_error
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.measurements import pool_members
 from sims.victims.victim import VictimOptions, check_one_model, load_victim, seconds_per_row, victim_inputs
+from theory.catalogue import find
 
-BACKWARD = 3  # a forward and a backward pass cost about three forward passes
+PASSES = 64  # of one image: every member forward and backward, if there are sixteen
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Config:
 
 def plan(config: Config) -> Plan:
     """Rows of all settings: the draws, and a few passes of every member."""
-    rows = config.images * (len(config.patch_sizes) * 2 * config.draws + BACKWARD * 16)
+    rows = config.images * (len(config.patch_sizes) * 2 * config.draws + PASSES)
     held = 16 * config.draws * math.prod(image_shape(config.victim.dataset)) / 1e6
     return Plan(rows, 2 * rows * seconds_per_row(config.victim) + 10, 1000 + held)
 
@@ -77,7 +78,7 @@ def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _row(cell: xr.Dataset, patches: int) -> dict[str, Any]:
     """V image-wise is that of the members' own losses; the ratios are of sums over the images."""
-    members, image_wise = cell.sizes["member"], cell.loss.var("member")
+    members, image_wise = cell.sizes["place"], cell.loss.var("place")
     together, apart = float(cell.together.sum()), float(cell.apart.sum())
     return {
         "seen": str(cell.seen.item()),
@@ -90,6 +91,8 @@ def _row(cell: xr.Dataset, patches: int) -> dict[str, Any]:
         "ratio_to_first_order": apart / together,
         "correlation_of_patches": (together / apart - 1) / (patches - 1) if patches > 1 else None,
         "least_by_P1": 1 / patches,
+        "alike": float(cell.alike.mean()),
+        "alike_by_P4": find("P4-share")(K=members, P=patches),
         "seam": float(cell.seam.mean()),
         "members_drawn": members * (1 - (1 - 1 / members) ** patches),
     }
@@ -100,13 +103,12 @@ def _levels(data: xr.Dataset, radius: float) -> dict[str, Any]:
     gaps: np.ndarray = np.diff(np.sort(data.loss.values, axis=1), axis=1)
     spread = 2 * radius * data.slope.values.mean(axis=1)
     return {
-        "members": data.sizes["member"],
+        "members": data.sizes["place"],
         "median_gap": float(np.median(gaps)),
         "median_least_gap": float(np.median(gaps.min(axis=1))),
         "median_spread": float(np.median(spread)),
         "median_gap_over_spread": float(np.median(np.median(gaps, axis=1) / spread)),
         "images_told_apart": float((gaps.min(axis=1) > spread).mean()),
-        "pairs_matched_image_wise": 1 / data.sizes["member"],
     }
 
 

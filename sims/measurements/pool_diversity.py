@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from defenses.purifiers.pools.family import PurifierFamily, local_choice, members, outputs, patchwise_choice
+from defenses.purifiers.pools.family import PurifierFamily, outputs
 from defenses.purifiers.pools.patches import cut, put_together
 from sims.victims.losses import margin_loss
 from sims.victims.victim import Victim
@@ -60,12 +60,9 @@ def measure(
 
 def _averaged(victim: Victim, family: PurifierFamily, pools: np.ndarray, patch, alone, draws: int, seed: int):
     """(quantities, images), averaged over the pools."""
-    measure_pool = _measurement(victim, members(family, pools[0]), patch, alone, draws)
-    key = jax.random.key(seed)
-    seen = [
-        measure_pool(jax.random.fold_in(key, i), members(family, pool).params, victim.network.params)
-        for i, pool in enumerate(pools)
-    ]
+    measure_pool, key = _measurement(victim, family, patch, alone, draws), jax.random.key(seed)
+    given = family.params, victim.network.params
+    seen = [measure_pool(jax.random.fold_in(key, i), *given, pool) for i, pool in enumerate(pools)]
     return np.mean([np.asarray(part) for part in seen], axis=0)
 
 
@@ -76,25 +73,34 @@ def _pools(size: int, k: int, pools: int, seed: int) -> np.ndarray:
 
 
 def _measurement(victim: Victim, family: PurifierFamily, patch: int, alone: bool, draws: int):
-    """The jitted measurement for any pool of the family's size."""
-    defense, network = (local_choice if alone else patchwise_choice)(family, patch), victim.network
+    """The jitted measurement of any choice of members, by their places: every member purifies an image once."""
+    network = victim.network
     images, labels = jnp.asarray(victim.images), jnp.asarray(victim.labels)
 
-    def one_image(key, pool, params, image, label):
-        keys = jax.random.split(key, draws)
-        purified = defense.apply(pool, keys, jnp.broadcast_to(image, (draws, *image.shape)))
-        loss = margin_loss(network.scores(params, keys, purified), jnp.full(draws, label))
+    def one_image(key, pool, params, chosen, image, label):
+        outputs = seen(family._replace(params=pool), image[None], patch, alone)[chosen]
+        purified = drawn(key, outputs[:, 0], patch, draws)
+        loss = margin_loss(network.scores(params, jax.random.split(key, draws), purified), jnp.full(draws, label))
         scatter = jnp.sum(jnp.var(purified, axis=0, ddof=1))
-        return jnp.var(loss, ddof=1), loss.max() - loss.min(), 2 * scatter
+        worst = worst_pair_squared(outputs, patch)[0]
+        return jnp.stack([jnp.var(loss, ddof=1), loss.max() - loss.min(), worst, 2 * scatter])
 
     @jax.jit
-    def measure_pool(key, pool, params):
+    def measure_pool(key, pool, params, chosen):
         keys = jax.random.split(key, len(images))
-        v, spread, nu2 = jax.lax.map(lambda row: one_image(row[0], pool, params, *row[1:]), (keys, images, labels))
-        worst = worst_pair_squared(seen(family._replace(params=pool), images, patch, alone), patch)
-        return jnp.stack([v, spread, worst, nu2])
+        return jax.lax.map(lambda row: one_image(row[0], pool, params, chosen, *row[1:]), (keys, images, labels)).T
 
     return measure_pool
+
+
+def drawn(key: jax.Array, outputs: jax.Array, patch: int, draws: int) -> jax.Array:
+    """(draws, h, w, c) images whose every patch is that of a member drawn uniformly. outputs: (K, h, w, c)."""
+    tiles = cut(outputs, patch)
+    tiles = tiles.reshape(len(outputs), -1, *tiles.shape[1:])
+    places = jnp.arange(tiles.shape[1])
+    member = jax.random.randint(key, (draws, len(places)), 0, len(outputs))
+    picked = tiles[member, places].reshape(-1, *tiles.shape[2:])
+    return put_together(picked, (draws, *outputs.shape[1:]), patch)
 
 
 def seen(family: PurifierFamily, images: jax.Array, patch: int, alone: bool) -> jax.Array:

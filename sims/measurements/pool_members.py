@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from defenses.purifiers.pools.family import PurifierFamily, local_choice, patchwise_choice
-from sims.measurements.pool_diversity import seen
+from defenses.purifiers.pools.family import PurifierFamily
+from sims.measurements.pool_diversity import drawn, seen
 from sims.victims.losses import margin_loss
 from sims.victims.victim import Victim
 
@@ -21,12 +21,17 @@ QUANTITIES = {
     "variance": "loss-level variance V of the patch-wise choice",
     "together": "V to first order, one member for all patches",
     "apart": "V to first order, a member for every patch",
+    "alike": "share of the pairs of draws that are the same image",
     "seam": "mean absolute difference of the members' outputs to those from whole images, pixel units",
 }
 
 
 def losses(victim: Victim, family: PurifierFamily) -> xr.Dataset:
-    """The margin loss of the network behind every member, and the length of its gradient, (image, member)."""
+    """The margin loss of the network behind every member, and the length of its gradient, (image, place).
+
+    place: in the family, where members of one encoder stand together.
+    .
+    """
     network = victim.network
 
     @jax.jit
@@ -43,10 +48,10 @@ def losses(victim: Victim, family: PurifierFamily) -> xr.Dataset:
     rows = zip(victim.images, victim.labels, strict=True)
     found = np.array([at(family.params, network.params, *row) for row in rows])
     data = {
-        "loss": (("image", "member"), found[:, 0], {"long_name": "margin loss behind the member"}),
-        "slope": (("image", "member"), found[:, 1], {"long_name": "length of its gradient"}),
+        "loss": (("image", "place"), found[:, 0], {"long_name": "margin loss behind the member"}),
+        "slope": (("image", "place"), found[:, 1], {"long_name": "length of its gradient"}),
     }
-    return xr.Dataset(data, {"image": victim.ids, "member": np.arange(family.size)})
+    return xr.Dataset(data, {"image": victim.ids, "place": np.arange(family.size)})
 
 
 def split(
@@ -78,7 +83,7 @@ def split(
 
 def _of_image(victim: Victim, family: PurifierFamily, patch: int, alone: bool, draws: int):
     """The jitted measurement of the QUANTITIES at one image."""
-    choice, network = (local_choice if alone else patchwise_choice)(family, patch), victim.network
+    network = victim.network
 
     @jax.jit
     def measure(pool, params, key, image, label):
@@ -92,11 +97,12 @@ def _of_image(victim: Victim, family: PurifierFamily, patch: int, alone: bool, d
 
         slope = jax.grad(lambda one: loss(one[None])[0])(mean)
         effects = patch_sums(slope * (outputs - mean), patch)
-        keys = jax.random.split(key, draws)
-        drawn = loss(choice.apply(pool, keys, jnp.broadcast_to(image, (draws, *image.shape))))
+        images = drawn(key, outputs, patch, draws)
+        same = jnp.all(images[: draws // 2] == images[draws // 2 : 2 * (draws // 2)], axis=(1, 2, 3))
         whole = seen(members, image[None], patch, False)[:, 0]
         together, apart = jnp.var(effects.sum(axis=1)), jnp.var(effects, axis=0).sum()
-        return jnp.stack([jnp.var(drawn, ddof=1), together, apart, jnp.abs(outputs - whole).mean()])
+        seam = jnp.abs(outputs - whole).mean()
+        return jnp.stack([jnp.var(loss(images), ddof=1), together, apart, same.mean(), seam])
 
     return measure
 

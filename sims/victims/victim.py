@@ -25,6 +25,7 @@ from defenses.model import Model
 from defenses.options.names import Choice
 from defenses.options.ranges import check_different
 from defenses.own.source import own_sources
+from defenses.purifiers.implicit import defense as implicit
 from defenses.purifiers.table import Chain
 from defenses.weights.file import weights_file
 from sims.records.store import file_digest
@@ -159,7 +160,7 @@ def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:
 
     Of the data all held-out images count, since which of them a run looks at is known only afterwards: 0.03 s for
     CIFAR-10, 2 s for each GB of picture files. The small networks and the purifiers follow from these, the seed and the
-    code. Raises ValueError as `load_victim`.
+    code, but for pools that come in a file. Raises ValueError as `load_victim`.
     """
     options: VictimOptions = config.victim
     weights, resize, given = {}, None, (options.weights, options.weights_key)
@@ -169,8 +170,19 @@ def victim_inputs(config: Any, folders: Folders) -> dict[str, Any]:
             weights[choice.name], resize = file.origin, file.resize
     inputs = {"weights": weights, "held_out": digest(zoo.load(options.dataset, folders.data, resize).test)}
     chains = getattr(config, "defenses", (config.defense,) if hasattr(config, "defense") else ())
-    files = own_files([*options.model, *(part for chain in chains for part in chain.parts)])
+    parts = [part for chain in chains for part in chain.parts]
+    files = own_files([*options.model, *parts]) | _pool_files(config, parts)
     return inputs | ({"files": files} if files else {})
+
+
+def _pool_files(config: Any, parts: Sequence[Choice]) -> dict[str, str]:
+    """The hashes of the files of pools that the configuration or its defences name, by their names."""
+    named = [(part.name, part.settings.pool) for part in parts if hasattr(part.settings, "pool")]
+    own = getattr(config, "pool", None)
+    if own not in (None, "purifiers"):
+        named.append((implicit.NAME, "" if own == implicit.NAME else own))
+    found = [implicit.pool_file(name, config.victim.dataset, file) for name, file in named]
+    return {path.name: file_digest(path) for path in found if path is not None and path.is_file()}
 
 
 def own_files(choices: Iterable[Choice]) -> dict[str, str]:

@@ -24,6 +24,8 @@ from sims.victims.oracle import Answer, Oracle, fools
 from sims.white_box.channels_last import channels_last
 from sims.white_box.losses import GoalLoss
 
+ROUNDING = 1e-9  # of a share of draws: 0.28 of 25 are seven
+
 
 class Slope(NamedTuple):
     """The value of an answer: loss (n,) float32, smaller is closer to success, and its gradient (n, h, w, c)."""
@@ -83,7 +85,7 @@ def gradient_oracle(model: Model, loss: GoalLoss, route: str, draws: int = 1, se
         if draws == 1:
             return Answer(*answer(params, keys, images, goals))
         each = jax.vmap(lambda key: jax.random.split(key, draws), out_axes=1)(keys)
-        kept = math.ceil(select * draws)
+        kept = math.ceil(select * draws - ROUNDING)
         if kept < draws:
             slopes, fooled = jax.lax.map(lambda keys: answer(params, keys, images, goals), each)
             return Answer(_mean_of_least(kept, slopes), 2 * fooled.sum(axis=0) > draws)

@@ -10,10 +10,10 @@ from defenses.purifiers.transforms.gaussian_noise import gaussian_noise
 from defenses.purifiers.transforms.identity import identity
 from defenses.purifiers.transforms.mean_filter import mean_filter
 
-AROUND = {"mean-of", "dld", "aaa", "random-scale"}  # functions of a model
+AROUND = {"mean-of", "dld", "aaa", "random-scale", "feature-noise"}  # functions of a model
 NAMES = [name for name in DEFENSES if name not in AROUND]
 # as patchwise-purifier, gaussian-noise, local-purifier and mean-filter:
-LIKE_ANOTHER = {"random-purifier", "random-quantizer", "average-purifier", "puridefense", "median-filter"}
+LIKE_ANOTHER = {"random-purifier", "random-quantizer", "average-purifier", "puridefense", "disco", "median-filter"}
 BITS = [pytest.param(name, marks=[pytest.mark.slow] * (name in LIKE_ANOTHER)) for name in NAMES]
 
 

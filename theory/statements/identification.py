@@ -95,7 +95,7 @@ BOUNDS = (
         name="error of an estimate from pairs that one member answered",
         statement=(
             "E‖ḡ − a‖² = [(d+2)·mean‖a_k‖² − ‖a‖²]/q from q antithetic pairs, each answered by one member, whatever V; "
-            "a share 1/K of all pairs is, so that a pool slows this attacker at most K-fold"
+            "a share 1/K of all pairs is: where all a_k are equal, it takes K times the pairs of a single member"
         ),
         sense="equality",
         status="proven",

@@ -5,6 +5,7 @@ image, and patches that are cut from what the members make of the whole image.
 """
 
 import json
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from defenses.purifiers.implicit import pairs
 from defenses.purifiers.implicit.learning import learnt
 from defenses.purifiers.implicit.members import NAME, Member, family, named_template
 from defenses.purifiers.implicit.network import SIZES
-from defenses.purifiers.implicit.plans import MEMBERS, plan_for, taught_on
+from defenses.purifiers.implicit.plans import MEMBERS, PlanName, plan_for, taught_on
 from defenses.purifiers.method import Method, Site
 from defenses.purifiers.pools import family as families
 from defenses.purifiers.pools.family import PurifierFamily
@@ -54,16 +55,26 @@ class PuriDefense:
 
 
 class Pool(NamedTuple):
-    """Members with their params, as `members.named` gives these; colours: channels of their images."""
+    """Members with their params, as `members.named` gives these; colours: channels of their images.
+
+    dataset: which they learnt on. image_shape: (h, w, c) of the images that come; None where that is not known.
+    """
 
     members: tuple[Member, ...]
     params: PyTree
     colours: int
+    dataset: str
+    image_shape: tuple[int, int, int] | None = None
 
 
 def puridefense(settings: PuriDefense, pool: Pool) -> Defense:
-    """The defence from that pool; ValueError for more members, or another one, than the pool has."""
-    size = len(pool.members)
+    """The defence from that pool; ValueError for more members, or another one, than the pool has.
+
+    And for patches that don't tile the images, where their shape is known.
+    """
+    size, sides = len(pool.members), pool.image_shape or (0, 0, 0)
+    if settings.assignment in ("patch", "cut") and any(side % settings.patch_size for side in sides[:2]):
+        raise ValueError(f"patch_size must divide the image sides {sides[0]}×{sides[1]}, got {settings.patch_size}")
     for name, least, most in (("members", 1, size), ("member", 0, size - 1)):
         if not least <= getattr(settings, name) <= most:
             raise ValueError(f"{name} must be in [{least}, {most}], the pool's, got {getattr(settings, name)}")
@@ -93,44 +104,55 @@ def _choice(settings: PuriDefense, purifiers: PurifierFamily) -> Defense:
     return families.local_choice(purifiers, settings.patch_size, settings.context)
 
 
-def found(name: str, site: Site, file: str) -> Pool:
-    """The pool of that name of `plans.PLANS` in that file.
+def found(name: PlanName, site: Site, file: str) -> Pool:
+    """The pool of that name in that file, else the shipped one; on the digits one that is trained on a cache miss.
 
-    Without a file it is the shipped one, or one that is trained, where gradient attacks are enough for it.
-    Raises ValueError for a file that is no pool, or whose members take images of other channels than the data set's,
-    and without a file where members learn from query attacks, which are above this folder.
+    On stderr is said where members learnt on another data set. Raises ValueError for a file that is no such pool, or
+    whose members take images of other channels than the data set's, and where there is none.
     """
     dataset = site.dataset()
-    file = file or str(shipped(name, dataset.name) or "")
-    if file:
-        pool = read_pool(Path(file))
-        if pool.colours != dataset.image_shape[-1]:
-            raise ValueError(f"pool must take the {dataset.image_shape[-1]} channels of {dataset.name}, got {file}")
-        return pool
-    plan = plan_for(name, dataset.name)
-    if not set(plan.attacks) <= set(pairs.GRADIENT_ATTACKS):
-        command = "python -m sims pool --dataset cifar10 or another data set"
+    shape, path = dataset.image_shape, pool_file(name, dataset.name, file)
+    if path is not None:
+        pool = read_pool(name, path)
+        if pool.colours != shape[-1]:
+            raise ValueError(f"pool must take the {shape[-1]} channels of {dataset.name}, got {path}")
+        if pool.dataset != dataset.name:
+            print(f"pool: the members in {path.name} learnt on {pool.dataset}, not on {dataset.name}", file=sys.stderr)
+        return pool._replace(image_shape=shape)
+    if dataset.name != "digits":
+        command = f"python -m sims pool --plan {name} --dataset {dataset.name}"
         raise ValueError(f"pool must be given on {dataset.name}, as the file that `{command}` trained")
-    victim = site.protected()
+    plan, victim = plan_for(name, dataset.name), site.protected()
 
     def attacked(attack: str) -> pairs.Attacked:
         return pairs.attacked(attack, victim, plan.recipe.epsilon, *taught_on(plan, dataset), site.seed)
 
     weights = learnt(plan, dataset, victim, site.seed, site.models, attacked)
-    return Pool(plan.members(site.seed), weights.params, dataset.image_shape[-1])
+    return Pool(plan.members(site.seed), weights.params, shape[-1], dataset.name, shape)
 
 
-def read_pool(path: Path) -> Pool:
-    """The pool in that file, which its card beside it describes; ValueError where they are none."""
+def pool_file(name: str, dataset: str, file: str) -> Path | None:
+    """The file of the pool of that name: the given one, else the shipped one; None where there is neither."""
+    return Path(file) if file else shipped(name, dataset)
+
+
+def read_pool(name: str, path: Path) -> Pool:
+    """The pool of that name in that file, which its card beside it describes; ValueError where they are none."""
     try:
-        said = json.loads(card_path(path).read_text())["recipe"]
+        card = json.loads(card_path(path).read_text())
+        said = card["recipe"]
         pool = tuple(Member(str(attack), str(size), int(seed)) for attack, size, seed in said["members"])
         colours = int(said["colours"])
+        if card["model"] != name:
+            raise ValueError(f"it is one of {card['model']}")
         if not pool or any(member.size not in SIZES for member in pool):
             raise ValueError("members of unknown sizes")
+        params = read_weights(path, named_template(pool, colours))[0]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"pool must be a file of `python -m sims pool` with its card, got {path} ({error})") from error
-    return Pool(pool, read_weights(path, named_template(pool, colours))[0], colours)
+        raise ValueError(
+            f"pool must be a file of `python -m sims pool` for {name} with its card, got {path} ({error})"
+        ) from error
+    return Pool(pool, params, colours, str(card["dataset"]))
 
 
 METHOD = Method(

@@ -23,8 +23,6 @@ from defenses.training.training import Training
 from defenses.weights.cached import Identity, Weights, obtain
 from defenses.weights.trained import trained
 
-SHARED = 3  # of four pairs of a member are of the attack that all undo
-
 
 def learnt(
     plan: Plan, dataset: Dataset, victim: Classifier, seed: int, cache: Path, attacked: Callable[[str], Attacked]
@@ -41,7 +39,7 @@ def learnt(
         "victim": dict(victim.origin),
         "members": [list(member) for member in pool],
         "colours": colours,
-        "shared": plan.shared,
+        "undone": [plan.undone(member) for member in pool],
     }
     identity = Identity(plan.name, dataset.name, seed, recipe | asdict(plan.recipe))
 
@@ -66,10 +64,7 @@ def _taught(
     cache: Path,
     attacked: Callable[[str], Attacked],
 ) -> Weights:
-    size, name = SIZES[member.size], f"{plan.name}-{member.size}-{member.attack}"
-
-    own = member.attack != plan.shared
-    undone = [plan.shared] * SHARED + [member.attack] if own else [plan.shared]
+    size, name, undone = SIZES[member.size], f"{plan.name}-{member.size}-{member.attack}", plan.undone(member)
 
     def task() -> Training:
         clean = as_bytes(taught_on(plan, dataset).images[:])

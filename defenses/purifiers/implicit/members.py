@@ -22,8 +22,11 @@ class Member(NamedTuple):
 
 
 def members(attacks: Sequence[str], sizes: Sequence[str], count: int, seed: int) -> tuple[Member, ...]:
-    """`count` members that go through attacks and sizes in turn, so that the first few differ in both."""
-    return tuple(Member(attacks[k % len(attacks)], sizes[k % len(sizes)], seed + k) for k in range(count))
+    """`count` members that go through attacks and sizes in turn, so that the first few differ in both.
+
+    Pools of two seeds share no member.
+    """
+    return tuple(Member(attacks[k % len(attacks)], sizes[k % len(sizes)], count * seed + k) for k in range(count))
 
 
 def named(params: Sequence[PyTree]) -> dict[str, PyTree]:

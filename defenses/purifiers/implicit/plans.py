@@ -1,7 +1,7 @@
 """What pools are trained on which data, and how."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -12,8 +12,13 @@ from defenses.purifiers.implicit.training import Recipe
 
 LIGHT = ("light", "light-wide", "light-deep")
 MEMBERS = 16
-PLANS = ("puridefense", "disco")
+SHARED = 3  # of four pairs of a member are of the attack that all undo
 STRETCH = (1.5, 2.0)  # of perturbations; README.md in the folder above says why
+
+
+RADII = {"cifar10": 8.0, "mnist": 76.5, "fashion-mnist": 76.5}
+
+PlanName = Literal["puridefense", "disco"]
 
 
 class Plan(NamedTuple):
@@ -23,7 +28,7 @@ class Plan(NamedTuple):
     its own, since one that leaves it in its patches undoes what the others do. count: how many members.
     """
 
-    name: str
+    name: PlanName
     threat: float
     shared: str
     attacks: tuple[str, ...]
@@ -35,6 +40,10 @@ class Plan(NamedTuple):
         """All of them, in the order of the pool."""
         return members(self.attacks, self.sizes, self.count, seed)
 
+    def undone(self, member: Member) -> list[str]:
+        """The attacks that the member undoes, each as often as its pairs are seen."""
+        return [self.shared] if member.attack == self.shared else [self.shared] * SHARED + [member.attack]
+
 
 def taught_on(plan: Plan, dataset: Dataset) -> Split:
     """The training images that are attacked; ValueError where the data set has none."""
@@ -43,19 +52,21 @@ def taught_on(plan: Plan, dataset: Dataset) -> Split:
     return Split(images[rows], labels[rows])
 
 
-def plan_for(name: str, dataset: str) -> Plan:
-    """Of that name of `PLANS`: radii as they are usual on the data set, patches of a quarter or half of a side.
+def plan_for(name: PlanName, dataset: str) -> Plan:
+    """Of that name: radii as they are usual on the data set, patches of a quarter or half of a side.
 
-    DISCO is one member, which sees images whole and undoes PGD.
+    DISCO is one member, which sees images whole and undoes PGD. Raises ValueError for a data set that has no plan.
     """
     if dataset == "digits":
         recipe = Recipe(38.25, 1024, 128, 32, patch_size=4, stretch=STRETCH, learning_rate=1e-2, average=0.9)
         if name == "disco":
             return Plan(name, 38.25, "pgd", ("pgd",), ("tiny",), 1, replace(recipe, patch_size=8))
         return Plan(name, 38.25, "pgd", ("pgd", "fgsm", "bim"), ("tiny",), MEMBERS, recipe)
-    threat = 8.0 if dataset == "cifar10" else 76.5
+    if dataset not in RADII:
+        raise ValueError(f"dataset must be digits, {', '.join(RADII)} to train a pool on, got {dataset!r}")
+    threat = RADII[dataset]
     if name == "disco":
         recipe = Recipe(threat, 6000, 6000, 4, image_shape(dataset)[0], stretch=STRETCH, learning_rate=5e-4)
         return Plan(name, threat, "pgd", ("pgd",), ("full",), 1, recipe)
-    recipe = Recipe(threat, 6000, 12_000, 8, patch_size=8, stretch=STRETCH, learning_rate=2e-3)
+    recipe = Recipe(threat, 6000, 12_000, 8, image_shape(dataset)[0] // 4, stretch=STRETCH, learning_rate=2e-3)
     return Plan(name, threat, "pgd", ("pgd", "square", "fgsm", "nes", "bim"), LIGHT, MEMBERS, recipe)

@@ -6,6 +6,7 @@ from jaxtyping import Array, Bool, Float
 from sims.attacks.estimators.estimator import GradientEstimator, checked, draw
 
 SAME = 1e-3  # of the range of the levels: answers nearer than that to each other are of one member
+FAR = 10  # times the lower quartile of all distances to the nearest level: a member's that was not seen
 
 
 def identifying(
@@ -13,11 +14,12 @@ def identifying(
 ) -> GradientEstimator:
     """The antithetic estimate of the pairs that one member answered, repeats + 2q queries.
 
-    The levels are the answers to `repeats` queries of x. An answer is the member's whose level is nearest; pairs of two
-    members are left out, and the estimate is the mean of those that remain, zero where none does. Unbiased for the mean
-    of the members' gradients and free of the defence's noise where every member's level was seen and levels are further
-    apart than the member's loss changes between x and x ± μu. Raises ValueError as `antithetic` does, and for fewer
-    than two repeats.
+    The levels are the answers to `repeats` queries of x; K·H_K of them show all K members in the mean. An answer is the
+    member's whose level is nearest, and nobody's where that is far beside how near answers are as a rule. Pairs of two
+    members, or of nobody, are left out; the estimate is the mean of those that remain, and zero where none does, which
+    K members leave with probability (1 − 1/K)^q. Where one does, it is unbiased for the mean of the members' gradients
+    and free of the defence's noise as far as every member was seen and levels are further apart than a member's loss
+    changes between x and x ± μu. Raises ValueError as `antithetic` does, and for fewer than two repeats.
     """
     if repeats < 2:
         raise ValueError(f"repeats must be >= 2, got {repeats}")
@@ -37,9 +39,11 @@ def identifying(
 
 
 def matched(levels: Float[Array, " repeats"], up: Float[Array, " q"], down: Float[Array, " q"]) -> Bool[Array, " q"]:
-    """Which pairs of answers are nearest to the level of one and the same member."""
-    tolerance = SAME * (levels.max() - levels.min())
-    return jnp.abs(_nearest(levels, up) - _nearest(levels, down)) <= tolerance
+    """Which pairs of answers are those of one and the same member, by the levels."""
+    nearest = jnp.stack([_nearest(levels, answers) for answers in (up, down)])
+    distances = jnp.abs(jnp.stack([up, down]) - nearest)
+    near = distances <= FAR * jnp.quantile(distances, 0.25)
+    return near.all(axis=0) & (jnp.abs(nearest[0] - nearest[1]) <= SAME * (levels.max() - levels.min()))
 
 
 def _nearest(levels, answers):

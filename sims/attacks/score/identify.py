@@ -18,10 +18,10 @@ class Identify:
 
     smoothing_radius: float = 0.01
     """μ, pixel units; levels must be further apart than the loss changes within it."""
-    num_directions: int = 10
+    num_directions: int = 40
     """Antithetic pairs per step, q."""
-    repeats: int = 8
-    """Queries of the current point per step, by which members are told apart, >= 2."""
+    repeats: int = 54
+    """Queries of the current point per step, by which members are told apart, >= 2; 54 show sixteen in the mean."""
     step_fraction: float = 0.2
     """Length of a step in units of epsilon, in (0, 1] (ℓ∞: every pixel; ℓ2: the image)."""
 

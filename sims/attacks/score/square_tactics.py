@@ -40,7 +40,7 @@ class SquareTactics:
 
 
 class TacticsState(NamedTuple):
-    """stalled: () steps since a candidate was taken. luck: the data of the key of its coins."""
+    """stalled: () steps since a candidate was taken. luck: raw data of the key from which chance decides."""
 
     square: SquareState
     stalled: Int[Array, ""]
@@ -71,7 +71,7 @@ def square_tactics(threat: Threat, settings: SquareTactics) -> Attack:
     def _taken_all_the_same(state, rise):
         coins = jax.random.uniform(jax.random.fold_in(jax.random.wrap_key_data(state.luck), state.square.step), (2,))
         left = 1 - state.square.step / threat.query_budget
-        annealed = coins[1] * (settings.temperature > 0) < jnp.exp(-rise / (settings.temperature * left + 1e-12))
+        annealed = coins[1] < jnp.exp(-rise / (settings.temperature * left + 1e-12))
         opposite = (settings.patience > 0) & (state.stalled >= settings.patience) & (rise > 0)
         return opposite | (coins[0] < settings.explore) | ((settings.temperature > 0) & annealed)
 

@@ -6,7 +6,7 @@ members are kept as soon as they are done: the same command goes on after an int
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -21,8 +21,9 @@ from defenses.model import Model, defended, undefended
 from defenses.purifiers.implicit import pairs
 from defenses.purifiers.implicit.defense import Pool, PuriDefense, puridefense
 from defenses.purifiers.implicit.learning import learnt
+from defenses.purifiers.implicit.network import SIZES, parameters
 from defenses.purifiers.implicit.plans import Plan as PoolPlan
-from defenses.purifiers.implicit.plans import plan_for
+from defenses.purifiers.implicit.plans import PlanName, plan_for
 from sims.experiments.cells.cell import records_of
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
 from sims.experiments.pool.pairs import QUERY_BUDGET, pairs_cell
@@ -30,6 +31,7 @@ from sims.intervals import share
 from sims.records.store import pixels_of
 
 BACKWARD = 3  # a forward and a backward pass cost about three forward passes
+LIGHT = 50_000  # parameters
 SECONDS_PER_PIXEL = 6e-7  # of a forward pass of ResNet-20, or of a light purifier, on two cores
 TOGETHER = ("average", "image", "cut", "patch")  # how all members are used
 JUDGED = "pgd"  # the attack, blind to the purifiers, whose images they are judged on
@@ -39,7 +41,7 @@ JUDGED = "pgd"  # the attack, blind to the purifiers, whose images they are judg
 class Config:
     """Options of the pool."""
 
-    plan: Literal["puridefense", "disco"] = "puridefense"
+    plan: PlanName = "puridefense"
     """What is trained: the members of PuriDefense, or the one purifier of DISCO."""
     dataset: str = "digits"
     """Data set to train on."""
@@ -54,12 +56,17 @@ class Config:
 
 
 def plan(config: Config) -> Plan:
-    """Rows through the attacked classifier; a member learns at about three times the cost of its forward passes."""
+    """Rows through the attacked classifier; a member learns at about three times the cost of its forward passes.
+
+    A light member costs about as much as ResNet-20, any other in proportion to its parameters.
+    """
     asked = plan_for(config.plan, config.dataset)
     cost = {"fgsm": BACKWARD, "bim": 10 * BACKWARD, "pgd": 10 * BACKWARD}
     rows = asked.recipe.images * sum(cost.get(name, QUERY_BUDGET) for name in {asked.shared, *asked.attacks})
-    taught = BACKWARD * len(asked.members(config.seed)) * asked.recipe.steps * asked.recipe.batch_size
-    pixels = math.prod(image_shape(config.dataset)[:2])
+    shape = image_shape(config.dataset)
+    lights = sum(parameters(SIZES[one.size], shape[-1]) for one in asked.members(config.seed)) / LIGHT
+    taught = int(BACKWARD * lights * asked.recipe.steps * asked.recipe.batch_size)
+    pixels = math.prod(shape[:2])
     return Plan(rows, (rows + taught) * pixels * SECONDS_PER_PIXEL, 1500)
 
 
@@ -78,7 +85,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
         return pixels_of(record, "attacked")
 
     weights = learnt(asked, dataset, victim, config.seed, context.folders.models, attacked)
-    pool = Pool(asked.members(config.seed), weights.params, dataset.image_shape[-1])
+    pool = Pool(asked.members(config.seed), weights.params, dataset.image_shape[-1], dataset.name)
     return _judged(config, asked, pool, victim, dataset.test), {**weights.origin, "file": str(weights.path)}
 
 

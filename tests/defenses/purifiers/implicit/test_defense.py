@@ -31,7 +31,7 @@ def drawn(member, seed):
 
 @pytest.fixture(scope="module")
 def pool():
-    return Pool(MEMBERS, named([drawn(member, k) for k, member in enumerate(MEMBERS)]), 1)
+    return Pool(MEMBERS, named([drawn(member, k) for k, member in enumerate(MEMBERS)]), 1, "digits")
 
 
 def answers(defense, images=IMAGES):
@@ -107,19 +107,20 @@ def test_wrong_settings_are_refused_where_they_are_read(text, said):
         read_defense(text)
 
 
-def written(pool, folder, **said):
+def written(pool, folder, model="puridefense", **said):
     """The pool as a file with its card, some of which says something else."""
     path = folder / "pool.safetensors"
     save_file({name: np.asarray(leaf) for name, leaf in by_name(pool.params).items()}, path)
     recipe = {"members": [list(one) for one in pool.members], "colours": 1} | said
-    card = {"recipe": recipe, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    card = {"model": model, "dataset": pool.dataset, "recipe": recipe}
+    card |= {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     path.with_suffix(".json").write_text(json.dumps(card))
     return path
 
 
 def test_a_pool_is_read_as_it_was_written(pool, tmp_path):
-    found = read_pool(written(pool, tmp_path))
-    assert (found.members, found.colours) == (MEMBERS, 1)
+    found = read_pool("puridefense", written(pool, tmp_path))
+    assert (found.members, found.colours, found.dataset) == (MEMBERS, 1, "digits")
     for one, other in zip(jax.tree.leaves(found.params), jax.tree.leaves(pool.params), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -129,28 +130,53 @@ def test_a_pool_is_read_as_it_was_written(pool, tmp_path):
 )
 def test_a_foreign_pool_is_refused_in_one_line(pool, tmp_path, said):
     with pytest.raises(ValueError, match=r"pool must be a file of|is damaged or foreign") as refusal:
-        read_pool(written(pool, tmp_path, **said))
+        read_pool("puridefense", written(pool, tmp_path, **said))
     assert "\n" not in str(refusal.value)
 
 
 def test_a_missing_pool_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="pool must be a file of `python -m sims pool` with its card, got"):
-        read_pool(tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match="pool must be a file of `python -m sims pool` for disco with its card, got"):
+        read_pool("disco", tmp_path / "none.safetensors")
+
+
+def test_weights_that_are_gone_and_a_pool_of_the_other_name_are_refused(pool, tmp_path):
+    with pytest.raises(ValueError, match=r"pool must be a file .* \(it is one of puridefense\)"):
+        read_pool("disco", written(pool, tmp_path))
+    (tmp_path / "pool.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"pool must be a file .*No such file"):
+        read_pool("puridefense", tmp_path / "pool.safetensors")
+
+
+def test_members_of_another_data_set_are_allowed_and_said(pool, tmp_path, capsys):
+    path = written(pool._replace(dataset="mnist"), tmp_path)
+    zoo.guard(read_defense(f"puridefense:pool={path},members=1"), "digits", 0, Folders(tmp_path))
+    assert capsys.readouterr().err == "pool: the members in pool.safetensors learnt on mnist, not on digits\n"
+
+
+def test_patches_that_do_not_tile_the_images_are_refused_before_anything_runs(pool, tmp_path):
+    path = written(pool, tmp_path)
+    for size in (3, 16):
+        with pytest.raises(ValueError, match=f"patch_size must divide the image sides 8×8, got {size}"):
+            zoo.guard(
+                read_defense(f"puridefense:pool={path},members=1,patch_size={size}"), "digits", 0, Folders(tmp_path)
+            )
 
 
 def test_a_pool_for_images_of_other_channels_is_refused(tmp_path):
     """Colours for grey digits; exit status 2 is that of every ValueError."""
-    coloured = Pool(MEMBERS[:1], named([template_of_zeros()]), 3)
+    coloured = Pool(MEMBERS[:1], named([template_of_zeros()]), 3, "cifar10")
     path = written(coloured, tmp_path, colours=3)
     with pytest.raises(ValueError, match="pool must take the 1 channels of digits, got"):
         zoo.guard(read_defense(f"puridefense:pool={path},members=1"), "digits", 0, Folders(tmp_path))
 
 
-def test_where_members_learn_from_query_attacks_a_pool_must_be_given(tmp_path):
+@pytest.mark.parametrize("name", ["puridefense", "disco"])
+def test_beyond_the_digits_a_pool_must_be_given(name, tmp_path):
     site = zoo.site("digits", 0, Folders(tmp_path))
-    site = site._replace(dataset=lambda: zoo.load("digits", Folders().data)._replace(name="cifar10"))
-    with pytest.raises(ValueError, match="pool must be given on cifar10, as the file that `python -m sims pool"):
-        found("puridefense", site, "")
+    site = site._replace(dataset=lambda: zoo.load("digits", Folders().data)._replace(name="mnist"))
+    command = f"python -m sims pool --plan {name} --dataset mnist"
+    with pytest.raises(ValueError, match=f"pool must be given on mnist, as the file that `{command}` trained"):
+        found(name, site, "")
 
 
 def template_of_zeros():

@@ -24,6 +24,13 @@ def test_matched_pairs_by_hand():
     assert matched(levels, up, down).tolist() == [True, True, False, False]
 
 
+def test_answers_far_from_every_level_are_nobodys():
+    """The member at 30 was not seen: its pairs are left out, though both ends are nearest to the level 10."""
+    levels, near = jnp.array([0.0, 10.0, 0.0]), jnp.array([0.1, 9.9, 0.05, 10.1, -0.1, 0.02])
+    up, down = jnp.append(near, 30.1), jnp.append(-near + 2 * jnp.round(near / 10) * 10, 29.9)
+    assert matched(levels, up, down).tolist() == [True] * 6 + [False]
+
+
 def test_the_estimate_is_the_mean_over_the_matched_pairs():
     estimator = identifying(RADIUS, PAIRS, REPEATS)
     directions = estimator.directions(jax.random.key(0), (D,))
