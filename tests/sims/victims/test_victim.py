@@ -70,6 +70,15 @@ def test_what_a_run_reads_changes_the_key(folder, change, model, defense):
     assert key(folder, model, (defense,)) != before
 
 
+def test_the_file_of_a_pool_changes_the_key(folder):
+    """Its name alone does not say what is in it."""
+    (folder / "pool.safetensors").write_bytes(b"some members")
+    for name in ("puridefense", "disco"):
+        before = key(folder, defenses=(name + ":pool={}/pool.safetensors",))
+        (folder / "pool.safetensors").write_bytes(b"members of " + name.encode())
+        assert key(folder, defenses=(name + ":pool={}/pool.safetensors",)) != before
+
+
 def test_what_a_run_does_not_read_leaves_the_key(folder):
     before = key(folder)
     CHANGES["the file of a model"](folder)
