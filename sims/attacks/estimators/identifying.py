@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 from sims.attacks.estimators.estimator import GradientEstimator, checked, draw
 
 SAME = 1e-3  # of the range of the levels: answers nearer than that to each other are of one member
-FAR = 10  # times the lower quartile of all distances to the nearest level: a member's that was not seen
+FAR = 20  # times the lower quartile of all distances to the nearest level: six deviations of a Gaussian
 
 
 def identifying(
