@@ -7,7 +7,6 @@ from typing import Any
 import mpmath
 import numpy as np
 import sympy
-from scipy.special import digamma
 from sympy.printing.numpy import NumPyPrinter
 
 from theory import geometric
@@ -19,7 +18,7 @@ FLOAT_FUNCTIONS: dict[str, Any] = {
     "log_ratio": geometric.float_log_ratio,
     "power": geometric.float_power,
     "partial_sum": geometric.float_partial_sum,
-    "harmonic": lambda n: np.euler_gamma + digamma(n + 1),
+    "harmonic": lambda n: np.float64(mpmath.harmonic(n)),
 }
 EXACT_FUNCTIONS: dict[str, Any] = {
     "gamma_ratio": exact_gamma_ratio,

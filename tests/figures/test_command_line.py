@@ -165,7 +165,7 @@ def test_help_shows_the_options(capsys):
 
 
 def test_all_leaves_out_what_was_never_run(results, capsys):
-    for experiment in ("masking", "convergence", "diversity", "attack", "verify"):
+    for experiment in ("masking", "convergence", "diversity", "attack", "verify", "cost"):
         shutil.rmtree(results / experiment)
     assert main(["all", "--out", str(results)]) == 0
     shown = capsys.readouterr()

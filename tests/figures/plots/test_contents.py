@@ -273,6 +273,8 @@ PERTURBED = {
     "noise-variance": ("diversity", "noise_variance"),
     "tightness": ("verify", "tightness"),
     "robust-accuracy": ("attack", "queries"),
+    "families": ("attack", "queries"),
+    "cost": ("cost", "members"),
     "scans": ("attack", "shown_purified"),
     "loss-surface": ("masking", "surface"),
 }

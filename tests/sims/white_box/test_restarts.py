@@ -285,7 +285,7 @@ def test_the_text_of_an_attack_is_read():
         ("pgd:route=over", "route must be one of through, around, blind, got 'over'"),
         ("pgd:eot=0", "eot must be >= 1, got 0"),
         ("apgd-dlr-targeted:rivals=0", "rivals must be >= 1, got 0"),
-        ("fgsm:steps=3", "a setting of fgsm must be one of route, eot, restarts"),
+        ("fgsm:steps=3", "a setting of fgsm must be one of route, eot, select, restarts"),
     ],
 )
 def test_bad_texts_are_refused(text, complaint):

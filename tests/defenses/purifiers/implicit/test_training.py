@@ -69,9 +69,10 @@ def test_symmetries_of_a_square_act_on_both_images_of_a_pair():
 
 def test_members_differ_in_attack_and_encoder_before_they_repeat():
     pool = members(("a", "b", "c", "d", "e"), ("x", "y", "z"), 16, seed=3)
-    assert pool[0] == Member("a", "x", 3)
+    assert pool[0] == Member("a", "x", 48)
     assert len({(member.attack, member.size) for member in pool[:15]}) == 15
-    assert pool[15] == Member("a", "x", 18)
+    assert pool[15] == Member("a", "x", 63)
+    assert not {one.seed for one in pool} & {one.seed for one in members(("a",), ("x",), 16, seed=4)}
 
 
 def test_a_member_learns_to_undo_a_shift(tmp_path):

@@ -89,7 +89,7 @@ def test_an_edit_elsewhere_recomputes_nothing_and_one_of_the_engine_everything(t
         "sims/attacks/table.py", '    "null": null.METHOD,\n', '    "null": null.METHOD,\n    "fresh": fresh.METHOD,\n'
     )
     (tmp_path / "defenses/purifiers/fresh.py").write_text("METHOD = None\n")
-    edit("defenses/purifiers/table.py", "import averaging\n", "import averaging, fresh\n")
+    edit("defenses/purifiers/table.py", "import averaging, feature_noise\n", "import averaging, feature_noise, fresh\n")
     edit("defenses/purifiers/table.py", '    "none": identity', '    "fresh": fresh.METHOD,\n    "none": identity')
     edit("sims/attacks/score/nes.py", "    ", "    import math\n    ")  # of another attack
     edit("sims/engine/slots.py", '"""The engine\'s inner loop', '"""The inner loop of the engine')
