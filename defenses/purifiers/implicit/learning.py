@@ -64,7 +64,7 @@ def _taught(
     cache: Path,
     attacked: Callable[[str], Attacked],
 ) -> Weights:
-    size, name, undone = SIZES[member.size], f"{plan.name}-{member.size}-{member.attack}", plan.undone(member)
+    size, name, undone = SIZES[member.size], f"{plan.name}-{member.size}-{member.kind}", plan.undone(member)
 
     def task() -> Training:
         clean = as_bytes(taught_on(plan, dataset).images[:])

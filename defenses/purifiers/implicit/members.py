@@ -14,11 +14,19 @@ NAME = "puridefense"
 
 
 class Member(NamedTuple):
-    """attack: whose images it undoes. size: a name of `network.SIZES`. seed: of its first weights and its batches."""
+    """attack: whose images it undoes, with its settings. size: a name of `network.SIZES`.
+
+    seed: of its first weights and its batches.
+    """
 
     attack: str
     size: str
     seed: int
+
+    @property
+    def kind(self) -> str:
+        """The attack's name."""
+        return self.attack.partition(":")[0]
 
 
 def members(attacks: Sequence[str], sizes: Sequence[str], count: int, seed: int) -> tuple[Member, ...]:

@@ -105,7 +105,7 @@ def _judged(config: Config, asked: PoolPlan, pool: Pool, victim: Classifier, tes
         return predictions(model, both, config.seed)[0].reshape(2, -1) == labels
 
     found = np.array([right(model) for model in models])
-    labelled = [(f"member {k}", one.attack, one.size) for k, one in enumerate(pool.members)]
+    labelled = [(f"member {k}", one.kind, one.size) for k, one in enumerate(pool.members)]
     names, taught, sizes = zip(("none", "", ""), *labelled, *((one, "", "") for one in TOGETHER), strict=True)
     return xr.Dataset(
         {
