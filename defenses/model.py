@@ -81,10 +81,10 @@ def defended(model: Model | Classifier, defense: Defense) -> Model:
 
     def purify(params, keys, images):
         purified = defense.apply(params[0], keys, images)
-        return purified if inner.purify is None else inner.purify(params[1], _behind(inner, keys), purified)
+        return purified if inner.purify is None else inner.purify(params[1], keys_behind(inner, keys), purified)
 
     def scores(params, keys, images):
-        return inner.scores(params[1], _behind(inner, keys), defense.apply(params[0], keys, images))
+        return inner.scores(params[1], keys_behind(inner, keys), defense.apply(params[0], keys, images))
 
     return inner._replace(
         name=defense.name,
@@ -166,5 +166,6 @@ def _say_of_probabilities(name: str) -> None:
     print(f"{name} seems to return probabilities: {hidden}; return logits", file=sys.stderr)
 
 
-def _behind(inner: Model, keys: Key[Array, " n"]) -> Key[Array, " n"]:
+def keys_behind(inner: Model, keys: Key[Array, " n"]) -> Key[Array, " n"]:
+    """The keys of what stands behind something that draws from `keys` itself; the same where it draws nothing."""
     return jax.vmap(jax.random.fold_in, (0, None))(keys, BEHIND_STREAM) if inner.randomized else keys

@@ -1,7 +1,6 @@
 """A small convolutional network: on the 8×8 digits, a real victim that is cheap to query."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.classifier import Classifier
-from defenses.classifiers.inside import inside, traced
+from defenses.classifiers.inside import scored, traced
 from defenses.data.dataset import Dataset, training_images
 from defenses.training.small import small_training
 from defenses.training.training import Training
@@ -55,13 +54,8 @@ def initial(recipe: Recipe, dataset: Dataset, seed: int) -> PyTree:
 def classifier(recipe: Recipe, dataset: Dataset, params: PyTree) -> Classifier:
     """The network with these params as a `Classifier`."""
     module, layers = traced(lambda: _network(recipe, dataset, 0))
-    merged = partial(nnx.merge, nnx.split(module)[0])
-
-    def logits(params, images):
-        return merged(params)(images)
-
-    hook = inside(layers, merged)
-    return Classifier("cnn", params, logits, dataset.image_shape, len(dataset.classes), smooth=False, inside=hook)
+    logits, inside = scored(layers, nnx.split(module)[0])
+    return Classifier("cnn", params, logits, dataset.image_shape, len(dataset.classes), smooth=False, inside=inside)
 
 
 def training(recipe: Recipe, dataset: Dataset, seed: int) -> Training:

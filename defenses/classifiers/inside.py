@@ -64,25 +64,28 @@ def _names(module: nnx.Module) -> Iterator[str]:
             yield name
 
 
-def inside(
+def scored(
     names: tuple[str, ...],
-    merged: Callable[[PyTree], Callable],
+    graph: nnx.GraphDef,
     before: Callable[[Float[Array, "n h w c"]], Float[Array, "n h w c"]] = lambda images: images,
-) -> Inside:
-    """Of the network that `merged` makes of params, whose layers have these names, and which sees `before(images)`."""
+) -> tuple[Logits, Inside]:
+    """The scores of the network of that graph, whose layers have these names, and which sees `before(images)`."""
+
+    def logits(params, images):
+        return nnx.merge(graph, params)(before(images))
 
     def changed(name: str, change: Change) -> Logits:
         if name not in names:
             raise ValueError(f"layer must be one of {', '.join(names)}, got {name!r}")
 
-        def logits(params, images):
-            module = merged(params)
+        def changed_logits(params, images):
+            module = nnx.merge(graph, params)
             _put_behind(module, name, change)
             return module(before(images))
 
-        return logits
+        return changed_logits
 
-    return Inside(names, changed)
+    return logits, Inside(names, changed)
 
 
 def _put_behind(module: Any, name: str, change: Change) -> None:

@@ -4,7 +4,7 @@ Params are one nested dictionary of float32 arrays that holds weights and runnin
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 
 from defenses.classifiers.architecture import Architecture
 from defenses.classifiers.classifier import Classifier
-from defenses.classifiers.inside import inside, traced
+from defenses.classifiers.inside import scored, traced
 from defenses.data.normalization import Normalization
 
 Shape = tuple[int, int, int]
@@ -58,13 +58,8 @@ def network_classifier(
 ) -> Classifier:
     """The network with these params, behind its normalisation, batch norms using their running statistics."""
     network = _traced(architecture.build, image_shape, num_classes)
-    merged = partial(nnx.merge, network.classifying)
-
-    def logits(params, images):
-        return merged(params)(normalization(images))
-
-    hook = inside(network.layers, merged, normalization)
-    return Classifier(name, params, logits, image_shape, num_classes, architecture.smooth, inside=hook)
+    logits, inside = scored(network.layers, network.classifying, normalization)
+    return Classifier(name, params, logits, image_shape, num_classes, architecture.smooth, inside=inside)
 
 
 def training_logits(

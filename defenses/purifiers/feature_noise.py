@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax
-
 from defenses.classifiers.inside import UNKNOWN
 from defenses.model import Model
 from defenses.options.ranges import check_at_least
 from defenses.purifiers.method import Method
+from defenses.purifiers.transforms.gaussian_noise import noise_like
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,7 @@ def feature_noise(settings: FeatureNoise) -> Callable[[Model], Model]:
 
         def scores(params, keys, images):
             def noisy(features):
-                drawn = jax.vmap(lambda key: jax.random.normal(key, features.shape[1:], features.dtype))(keys)
-                return features + settings.std * drawn
+                return features + settings.std * noise_like(keys, features)
 
             return inside.changed(layer, noisy)(params, images)
 

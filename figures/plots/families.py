@@ -1,8 +1,5 @@
 """Robust accuracy against queries for a table of many defences: a row of panels per family, a column per attack."""
 
-import math
-
-import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +7,7 @@ from matplotlib.ticker import PercentFormatter
 
 from figures.marks import attack_title, colour, spoken
 from figures.plot import Plot, Records, victim
-from figures.plots.robust_accuracy import BESIDE, fresh, shares, survivors
+from figures.plots.robust_accuracy import claim_and_draws, until_budget
 
 FAMILIES = {
     "noise and filters": (
@@ -72,23 +69,9 @@ def _kind(name: str) -> str:
 
 def _panel(axes: Axes, cells: xr.Dataset, names: list[str], budget: int) -> None:
     for i, name in enumerate(names):
-        cell = cells.sel(defense=name)
-        counts, standing = survivors(cell, budget)
-        value, low, high = shares(standing, cell.sizes["image"])
         paint = "black" if name == ALONE else colour(i)
-        axes.step(counts, value, where="post", color=paint, label=spoken(name), linewidth=1)
-        axes.fill_between(counts, low, high, step="post", color=paint, alpha=0.15, linewidth=0)
-        left, width = fresh(cell)
-        axes.errorbar(
-            budget * BESIDE ** (i + 1), left, yerr=width, color=paint, marker="o", markersize=3, elinewidth=0.8
-        )
-    axes.axvline(budget, color="0.8", linewidth=0.8, zorder=0)
-    axes.set(
-        xscale="log",
-        xlim=(1, budget * BESIDE ** (len(names) + 1)),
-        xticks=10 ** np.arange(int(math.log10(budget)) + 1),
-    )
-    axes.minorticks_off()
+        claim_and_draws(axes, cells.sel(defense=name), budget, i, paint, spoken(name))
+    until_budget(axes, budget, len(names))
 
 
 PLOT = Plot(

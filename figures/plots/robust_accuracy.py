@@ -68,20 +68,32 @@ def _panel(axes: Axes, record: Record, attack: str) -> None:
     cells = record.data.sel(attack=attack)
     for i, defense in enumerate(cells["defense"].values):
         cell = cells.isel(defense=i)
-        counts, standing = survivors(cell, budget)
-        value, low, high = shares(standing, cell.sizes["image"])
         kind = "randomised" if cell["randomized"].item() else "deterministic"
-        axes.step(counts, value, where="post", color=colour(i), label=f"{spoken(defense)} ({kind})")
-        axes.fill_between(counts, low, high, step="post", color=colour(i), alpha=0.2, linewidth=0)
-        left, width = fresh(cell)
-        axes.errorbar(budget * BESIDE**i * BESIDE, left, yerr=width, color=colour(i), marker="o", elinewidth=0.8)
+        claim_and_draws(axes, cell, budget, i, colour(i), f"{spoken(defense)} ({kind})")
+    until_budget(axes, budget, cells.sizes["defense"])
+    axes.set(xlabel=f"queries  (rows; budget {budget})", title=attack_title(attack))
+
+
+def claim_and_draws(axes: Axes, cell: xr.Dataset, budget: int, place: int, paint: str, label: str) -> None:
+    """One model under one attack: its claim as a curve, and what fresh draws leave as a point right of the budget.
+
+    place: of the point among those of the panel, from 0.
+    """
+    counts, standing = survivors(cell, budget)
+    value, low, high = shares(standing, cell.sizes["image"])
+    axes.step(counts, value, where="post", color=paint, label=label)
+    axes.fill_between(counts, low, high, step="post", color=paint, alpha=0.2, linewidth=0)
+    left, width = fresh(cell)
+    axes.errorbar(budget * BESIDE ** (place + 1), left, yerr=width, color=paint, marker="o", elinewidth=0.8)
+
+
+def until_budget(axes: Axes, budget: int, models: int) -> None:
+    """Queries on a logarithmic axis up to the budget, and room beside it for the points of so many models."""
     axes.axvline(budget, color="0.8", linewidth=0.8, zorder=0)
     axes.set(
         xscale="log",
-        xlim=(1, budget * BESIDE ** (cells.sizes["defense"] + 1)),
+        xlim=(1, budget * BESIDE ** (models + 1)),
         xticks=10 ** np.arange(int(math.log10(budget)) + 1),
-        xlabel=f"queries  (rows; budget {budget})",
-        title=attack_title(attack),
     )
     axes.minorticks_off()
 

@@ -1,8 +1,8 @@
 """Cost: what an answer of a defended network costs beside one of the network alone, timed in turn in one process."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ import xarray as xr
 from defenses.model import Model
 from defenses.purifiers.table import Chain, DefenseOptions, defense_choices
 from sims.experiments.experiment import Context, Experiment, Plan, check_common
+from sims.measurements.timing import in_turn
 from sims.victims.victim import (
     Victim,
     VictimOptions,
@@ -58,14 +59,7 @@ def run(config: Config, context: Context) -> tuple[xr.Dataset, dict[str, Any]]:
     victim = load_victim(config.victim, config.defenses, config.images, context.folders, config.seed)
     calls = {"network": _call(victim, victim.network, config.seed)}
     calls |= {name: _call(victim, model, config.seed) for name, model in victim.models.items()}
-    for i, (name, call) in enumerate(calls.items()):
-        context.advance(f"compiling {name}", i, len(calls))
-        call()
-    seconds = np.zeros((config.rounds, len(calls)))
-    for i in range(config.rounds):
-        context.advance("rounds", i, config.rounds)
-        seconds[i] = [_seconds(call) for call in calls.values()]
-    context.advance("rounds", config.rounds, config.rounds)
+    seconds = in_turn(list(calls.values()), config.rounds, partial(context.advance, "rounds"))
     kinds, members = zip(("network", 0), *map(_kind_and_members, config.defenses), strict=True)
     data = {
         "seconds": (("round", "model"), seconds / config.images, {"long_name": "time of one image", "units": "s"}),
@@ -89,12 +83,6 @@ def _call(victim: Victim, model: Model, seed: int) -> Callable[[], Any]:
     keys, images = jax.random.split(jax.random.key(seed), len(victim.ids)), jnp.asarray(victim.images)
     scores = jax.jit(model.scores)
     return lambda: jax.block_until_ready(scores(model.params, keys, images))
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 def report(data: xr.Dataset, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from defenses.purifiers.pools.family import PurifierFamily
+from defenses.purifiers.pools.patches import cut
 from sims.measurements.pool_diversity import drawn, seen
 from sims.victims.losses import margin_loss
 from sims.victims.victim import Victim
@@ -109,6 +110,4 @@ def _of_image(victim: Victim, family: PurifierFamily, patch: int, alone: bool, d
 
 def patch_sums(images: jax.Array, patch: int) -> jax.Array:
     """(n, patches) sums over the pixels of every patch of images (n, h, w, c)."""
-    count, height, width, _ = images.shape
-    tiled = images.reshape(count, height // patch, patch, width // patch, -1)
-    return tiled.sum(axis=(2, 4)).reshape(count, -1)
+    return cut(images, patch).reshape(len(images), -1, patch * patch * images.shape[-1]).sum(axis=2)

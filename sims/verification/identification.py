@@ -9,7 +9,7 @@ import numpy as np
 
 from defenses.purifiers.pools.family import PurifierFamily, family_of, patchwise_choice, random_choice
 from defenses.purifiers.pools.shift import shift_family
-from sims.attacks.estimators.identifying import identifying, matched
+from sims.attacks.estimators.identifying import identifying, matched, nearest
 from sims.verification.check import Check, Statistic, sampled
 from sims.verification.instances import LARGE, SMALL
 
@@ -119,8 +119,7 @@ def _reconstructed(d: int) -> Statistic:
         first, then = jax.random.split(key)
         levels = answers(params, first, jnp.zeros((QUERIES, d)))
         steps = answers(params, then, jnp.eye(d))
-        nearest = levels[jnp.argmin(jnp.abs(steps[:, None] - levels), axis=1)]
-        found = jnp.allclose(steps - nearest, params[0]["slope"][0], atol=1e-4)
+        found = jnp.allclose(steps - nearest(levels, steps), params[0]["slope"][0], atol=1e-4)
         return jnp.where(found, _levels_seen(levels) + d, 0).astype(jnp.float32)
 
     return statistic

@@ -87,7 +87,7 @@ def _exact() -> tuple[Step, ...]:
 P4_MATCHED = ((d + 2) * grad2 - grad**2) / q
 P4_SHARE = K ** (-P)
 P4_LEVELS = K * sympy.harmonic(K)
-P4_EXACT = K * sympy.harmonic(K) + d
+P4_EXACT = P4_LEVELS + d
 
 BOUNDS = (
     Bound(

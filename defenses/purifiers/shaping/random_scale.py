@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import jax
 
-from defenses.model import BEHIND_STREAM, Model
+from defenses.model import Model, keys_behind
 from defenses.options.ranges import check_positive
 from defenses.purifiers.method import Method
 
@@ -38,8 +38,7 @@ def random_scale(model: Model, settings: RandomScale) -> Model:
         return jax.random.uniform(jax.random.fold_in(key, SCALE_STREAM), (), minval=low, maxval=high)
 
     def scores(params, keys, images):
-        behind = jax.vmap(jax.random.fold_in, (0, None))(keys, BEHIND_STREAM) if model.randomized else keys
-        return jax.vmap(factor)(keys)[:, None] * model.scores(params, behind, images)
+        return jax.vmap(factor)(keys)[:, None] * model.scores(params, keys_behind(model, keys), images)
 
     low, high = settings.smallest, settings.largest
     return model._replace(name="random-scale", scores=scores, randomized=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
 
 from defenses.defense import Defense
 from defenses.options.ranges import check_at_least
@@ -27,10 +28,14 @@ def gaussian_noise(std: float) -> Defense:
     settings = GaussianNoise(std)
 
     def apply(params, keys, images):
-        noise = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:], images.dtype))(keys)
-        return images + params["std"] * noise
+        return images + params["std"] * noise_like(keys, images)
 
     return Defense("gaussian-noise", {"std": jnp.float32(settings.std)}, apply, True)
+
+
+def noise_like(keys: Key[Array, " n"], rows: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    """z ~ N(0, I) of the shape and dtype of the rows, each row from its own key."""
+    return jax.vmap(lambda key: jax.random.normal(key, rows.shape[1:], rows.dtype))(keys)
 
 
 METHOD = Method(

@@ -35,7 +35,7 @@ class GradientEstimator(NamedTuple):
 
 def antithetic(smoothing_radius: float, num_directions: int, directions: str = "gaussian") -> GradientEstimator:
     """g = (F(x + μu) − F(x − μu)) u / (2μ), 2q queries (statement E2-antithetic)."""
-    mu, q = checked(smoothing_radius, num_directions, directions)
+    mu, q = _checked(smoothing_radius, num_directions, directions)
 
     def points(x, u):
         return jnp.concatenate([x + mu * u, x - mu * u])
@@ -44,12 +44,12 @@ def antithetic(smoothing_radius: float, num_directions: int, directions: str = "
         half_step = (points[:q] - points[q:]) / (2 * mu)
         return _mean_over_directions((values[:q] - values[q:]) / (2 * mu), half_step)
 
-    return GradientEstimator("antithetic", draw(directions, q), points, combine, 2 * q, "E3-antithetic")
+    return GradientEstimator("antithetic", _draw(directions, q), points, combine, 2 * q, "E3-antithetic")
 
 
 def forward(smoothing_radius: float, num_directions: int, directions: str = "gaussian") -> GradientEstimator:
     """g = (F(x + μu) − F(x)) u / μ with a fresh baseline for each direction, 2q queries (E2-forward)."""
-    mu, q = checked(smoothing_radius, num_directions, directions)
+    mu, q = _checked(smoothing_radius, num_directions, directions)
 
     def points(x, u):
         return jnp.concatenate([x + mu * u, jnp.broadcast_to(x, u.shape)])
@@ -57,7 +57,7 @@ def forward(smoothing_radius: float, num_directions: int, directions: str = "gau
     def combine(points, values):
         return _mean_over_directions((values[:q] - values[q:]) / mu, (points[:q] - points[q:]) / mu)
 
-    return GradientEstimator("forward", draw(directions, q), points, combine, 2 * q, "E3-forward")
+    return GradientEstimator("forward", _draw(directions, q), points, combine, 2 * q, "E3-forward")
 
 
 def forward_shared(smoothing_radius: float, num_directions: int, directions: str = "gaussian") -> GradientEstimator:
@@ -65,7 +65,7 @@ def forward_shared(smoothing_radius: float, num_directions: int, directions: str
 
     Its second moment and covariance are exactly those of fresh baselines (statement E2-shared).
     """
-    mu, q = checked(smoothing_radius, num_directions, directions)
+    mu, q = _checked(smoothing_radius, num_directions, directions)
 
     def points(x, u):
         return jnp.concatenate([x[None], x + mu * u])
@@ -73,24 +73,21 @@ def forward_shared(smoothing_radius: float, num_directions: int, directions: str
     def combine(points, values):
         return _mean_over_directions((values[1:] - values[0]) / mu, (points[1:] - points[0]) / mu)
 
-    return GradientEstimator("forward-shared", draw(directions, q), points, combine, q + 1, "E3-forward", True)
+    return GradientEstimator("forward-shared", _draw(directions, q), points, combine, q + 1, "E3-forward", True)
 
 
 def _mean_over_directions(slopes: Float[Array, " q"], directions: Float[Array, "q ..."]) -> Float[Array, "..."]:
     return jnp.tensordot(slopes, directions, axes=1, precision="highest") / len(slopes)
 
 
-def draw(name: str, count: int) -> Callable[[Key[Array, ""], tuple[int, ...]], Float[Array, "q ..."]]:
-    """The draw of that many directions of the law of that name, a name of `DIRECTIONS`."""
-
-    def directions(key, shape):
+def _draw(name: str, count: int):
+    def draw(key, shape):
         return DIRECTIONS[name](key, count, shape)
 
-    return directions
+    return draw
 
 
-def checked(smoothing_radius: float, num_directions: int, directions: str) -> tuple[float, int]:
-    """Radius and number; ValueError for a radius <= 0 or not finite, fewer than one direction, or an unknown law."""
+def _checked(smoothing_radius: float, num_directions: int, directions: str) -> tuple[float, int]:
     if not 0 < smoothing_radius < float("inf"):
         raise ValueError(f"smoothing_radius must be > 0 and finite, got {smoothing_radius}")
     if num_directions < 1:

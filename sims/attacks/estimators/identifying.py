@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from sims.attacks.estimators.estimator import GradientEstimator, checked, draw
+from sims.attacks.estimators.estimator import GradientEstimator, antithetic
 
 SAME = 1e-3  # of the range of the levels: answers nearer than that to each other are of one member
 FAR = 20  # times the lower quartile of all distances to the nearest level: six deviations of a Gaussian
@@ -23,28 +23,29 @@ def identifying(
     """
     if repeats < 2:
         raise ValueError(f"repeats must be >= 2, got {repeats}")
-    mu, q = checked(smoothing_radius, num_directions, directions)
+    plain = antithetic(smoothing_radius, num_directions, directions)
 
     def points(x, u):
-        return jnp.concatenate([jnp.broadcast_to(x, (repeats, *x.shape)), x + mu * u, x - mu * u])
+        return jnp.concatenate([jnp.broadcast_to(x, (repeats, *x.shape)), plain.points(x, u)])
 
     def combine(points, values):
-        levels, up, down = values[:repeats], values[repeats : repeats + q], values[repeats + q :]
+        levels, (up, down) = values[:repeats], values[repeats:].reshape(2, -1)
         kept = matched(levels, up, down)
-        half_steps = (points[repeats : repeats + q] - points[repeats + q :]) / (2 * mu)
-        slopes = jnp.where(kept, (up - down) / (2 * mu), 0)
-        return jnp.tensordot(slopes, half_steps, axes=1, precision="highest") / jnp.maximum(kept.sum(), 1)
+        silent = jnp.concatenate([jnp.where(kept, up, down), down])  # a pair that is left out shows no slope
+        return plain.combine(points[repeats:], silent) * len(kept) / jnp.maximum(kept.sum(), 1)
 
-    return GradientEstimator("identifying", draw(directions, q), points, combine, repeats + 2 * q, "")
+    asked = repeats + plain.queries_per_estimate
+    return GradientEstimator("identifying", plain.directions, points, combine, asked, "")
 
 
 def matched(levels: Float[Array, " repeats"], up: Float[Array, " q"], down: Float[Array, " q"]) -> Bool[Array, " q"]:
     """Which pairs of answers are those of one and the same member, by the levels."""
-    nearest = jnp.stack([_nearest(levels, answers) for answers in (up, down)])
-    distances = jnp.abs(jnp.stack([up, down]) - nearest)
+    levels_of = jnp.stack([nearest(levels, answers) for answers in (up, down)])
+    distances = jnp.abs(jnp.stack([up, down]) - levels_of)
     near = distances <= FAR * jnp.quantile(distances, 0.25)
-    return near.all(axis=0) & (jnp.abs(nearest[0] - nearest[1]) <= SAME * (levels.max() - levels.min()))
+    return near.all(axis=0) & (jnp.abs(levels_of[0] - levels_of[1]) <= SAME * (levels.max() - levels.min()))
 
 
-def _nearest(levels, answers):
+def nearest(levels: Float[Array, " repeats"], answers: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The level that each answer is nearest to."""
     return levels[jnp.argmin(jnp.abs(levels - answers[:, None]), axis=1)]

@@ -1,13 +1,12 @@
 """What purification patch by patch costs with many purifiers beside one, in one process."""
 
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from defenses.purifiers.pools import convolutional
 from defenses.purifiers.pools.family import PurifierFamily, local_choice, member, members
+from sims.measurements.timing import in_turn
 
 IMAGES, SIDE, CHANNELS, PATCH = 128, 32, 3, 8  # 2,048 patches
 MEMBERS, HIDDEN, ROUNDS = 16, 64, 41  # a network that costs at least as much as moving its rows
@@ -21,7 +20,8 @@ def dispatch_ratios(seed: int) -> list[tuple[str, float, float]]:
     keys, plain = jax.random.split(jax.random.key(seed), len(rows)), member(pool, 0)
     many, one = (local_choice(members(pool, np.arange(k)), PATCH) for k in (MEMBERS, 1))
     runs = [(many, images), (one, images), (plain, rows)]
-    many_time, one_time, plain_time = _medians([_call(defense, keys[: len(x)], x) for defense, x in runs])
+    calls = [_call(defense, keys[: len(x)], x) for defense, x in runs]
+    many_time, one_time, plain_time = np.median(in_turn(calls, ROUNDS), axis=0).tolist()
     name = f"local-purifier, {len(rows):,} patches: {MEMBERS} members"
     return [
         (f"{name} / 1 member", many_time / one_time, 1.10),
@@ -38,15 +38,3 @@ def _pool(seed: int) -> PurifierFamily:
 def _call(defense, keys, images):
     apply = jax.jit(defense.apply)
     return lambda: jax.block_until_ready(apply(defense.params, keys, images))
-
-
-def _medians(calls) -> list[float]:
-    """Seconds of each, called in turn, after a first call that compiles."""
-    seconds = np.array([[_seconds(call) for call in calls] for _ in range(1 + ROUNDS)])
-    return np.median(seconds[1:], axis=0).tolist()
-
-
-def _seconds(call) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
